@@ -1,0 +1,31 @@
+# Every target sets up what it needs: a virtual environment in .venv with the pinned packages of requirements.txt.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench chaos clean
+
+$(STAMP): requirements.txt pyproject.toml
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## the main job on the embedded default; KEEP=1 leaves the hub running
+	@$(PY) -m tests.demo $(if $(KEEP),--keep)
+
+test: $(STAMP) lint ## everything that needs no server
+	@$(PY) -m pytest -n auto --dist loadgroup
+
+lint: $(STAMP)
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+bench: $(STAMP) ## one table: each figure, the raw limit beside it, the ratio
+	@$(PY) -m benchmarks
+
+chaos: $(STAMP) ## hundreds of kills, stalls and full disks; about an hour
+	@$(PY) -m pytest -m chaos tests/chaos --chaos-rounds=200 -n 0
+
+clean:
+	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,191 @@
+"""The kernel's public face: everything an adapter or a plugin may use, and nothing else.
+
+Adapters implement :class:`Adapter`; plugins and packages contribute through the hooks in :mod:`hub.hookspecs`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from hub.codecs.base import Codec
+from hub.contract import Interface
+from hub.errors import (
+    CodecError,
+    HubError,
+    PermanentError,
+    Problem,
+    SendError,
+    StoreBusy,
+    TransientError,
+    UnreachableError,
+)
+from hub.hookspecs import hookimpl
+from hub.message import Outcome
+
+__all__ = [
+    "Adapter",
+    "Bound",
+    "Codec",
+    "CodecError",
+    "HubError",
+    "IntakePort",
+    "Outgoing",
+    "PermanentError",
+    "Problem",
+    "Receipt",
+    "Receiver",
+    "Reply",
+    "SendError",
+    "Sender",
+    "StoreBusy",
+    "TransientError",
+    "UnreachableError",
+    "hookimpl",
+]
+
+
+@dataclass(slots=True)
+class Bound:
+    """An interface of a contract as deployed in one system: settings filled in, overrides applied."""
+
+    place: str  # "system/interface"
+    system: str
+    interface_id: str
+    plugin: str  # "id@version"
+    contract: Interface
+    codec: Codec
+    settings: Mapping[str, Any]  # secrets resolved; never log
+    options: BaseModel  # the adapter's own settings model, filled from ``listen`` or ``connect``
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The hub's answer to a received message; the adapter says it in its protocol's words."""
+
+    outcome: Outcome  # OK, DUPLICATE, CONFLICT: acknowledge. REFUSED, or anything else: don't.
+    message_id: int = 0
+    type: str = ""
+    control_id: str = ""
+    error: HubError | None = None  # for a refusal: ``StoreBusy`` means "not now, try later", the rest "never"
+    reply: bytes | None = None  # request style: the body of the answer
+    reply_status: int = 0  # request style: HTTP status to answer with, 0 = the adapter's default
+
+    @property
+    def accepted(self) -> bool:
+        return self.outcome in (Outcome.OK, Outcome.DUPLICATE, Outcome.CONFLICT) and self.error is None
+
+
+class IntakePort(Protocol):
+    """Where adapters hand over what they receive."""
+
+    def submit(
+        self,
+        bound: Bound,
+        raw: bytes,
+        done: Callable[[Receipt], None],
+        *,
+        remote: str = "",
+        control_id: str = "",
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take in one message; called on the event loop, returns at once.
+
+        ``done`` runs on the event loop exactly once: for ``event`` style after the message is committed with fsync, for
+        ``request`` style after the exchange is complete and stored, or earlier with a refusal.
+        ``control_id`` is one the transport carries (an ``Idempotency-Key`` header); the contract's expression wins.
+        ``params`` goes to the call log (masked by the caller).
+        """
+
+    def refuse(self, bound: Bound, raw: bytes, error: HubError, *, remote: str = "") -> None:
+        """Record a call that the adapter itself refused (bad framing, too large, not authorised); never raises."""
+
+    def ready(self) -> bool:
+        """False while nothing can be accepted; adapters then stop reading (backpressure) or refuse politely."""
+
+
+class Receiver(ABC):
+    """A listening interface."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin to accept; raises :class:`HubError` with a remedy when it can't (port in use, bad certificate)."""
+
+    @abstractmethod
+    async def stop(self, grace: float) -> None:
+        """Accept nothing more, let calls under way finish within ``grace`` seconds, close."""
+
+    def status(self) -> dict[str, Any]:
+        """Figures for the status page: address, open connections …"""
+        return {}
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One call to make."""
+
+    body: bytes
+    delivery_id: int
+    idempotency_key: str
+    type: str
+    control_id: str  # of the source message
+    attempt: int
+    timeout: float  # seconds
+    variables: Mapping[str, Any] = field(default_factory=dict)  # for templates in ``connect`` (path parts, query)
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer of a target. ``ok`` is the protocol's own verdict; the contract's rules may overrule it."""
+
+    ok: bool
+    body: bytes = b""
+    status: int = 0  # HTTP status
+    code: str = ""  # protocol code: "AA", "200"
+    error: str = ""  # protocol error text, masked
+    transient: bool = False  # when not ok: may the same bytes succeed later?
+    unavailable: bool = False  # when not ok: the target says it is not in service (HTTP 503)
+    retry_after: float = 0.0  # seconds the target asked for
+
+
+class Sender(ABC):
+    """A client of one target; pools its connections. Calls may overlap up to the contract's concurrency."""
+
+    @abstractmethod
+    async def start(self) -> None: ...
+
+    @abstractmethod
+    async def stop(self) -> None: ...
+
+    @abstractmethod
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Make one call within ``outgoing.timeout`` seconds.
+
+        Raises :class:`UnreachableError` when not a byte can have reached the target's application,
+        :class:`TransientError` when the outcome is unknown or may change, :class:`PermanentError` when it can't.
+        """
+
+    @abstractmethod
+    async def probe(self) -> str:
+        """Test the connection without side effects; returns a short text, raises :class:`SendError` when it fails."""
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+
+class Adapter(ABC):
+    """A transport: knows bytes and connections, nothing about business."""
+
+    name: ClassVar[str]
+    listen_options: ClassVar[type[BaseModel] | None] = None  # model of ``listen``; None: can't receive
+    connect_options: ClassVar[type[BaseModel] | None] = None  # model of ``connect``; None: can't send
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        raise HubError(f"adapter {self.name} can't receive")
+
+    def sender(self, bound: Bound) -> Sender:
+        raise HubError(f"adapter {self.name} can't send")

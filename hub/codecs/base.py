@@ -1,0 +1,30 @@
+"""The interface of a codec."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+__all__ = ["Codec"]
+
+
+class Codec(ABC):
+    """Bytes ⇄ tree for one format. Stateless and thread-safe; one instance serves every interface.
+
+    ``decode`` may be lazy: it returns a tree that parses on demand, but it must refuse, with
+    :class:`hub.errors.CodecError`, bytes that are not the format at all. Decoding then encoding an untouched tree gives back the
+    same bytes wherever the format allows it.
+    """
+
+    name: ClassVar[str]
+    content_type: ClassVar[str] = "application/octet-stream"
+    #: Expressions a contract uses when it names none; "" = the contract must say.
+    default_type: ClassVar[str] = ""
+    default_control_id: ClassVar[str] = ""
+
+    @abstractmethod
+    def decode(self, raw: bytes, *, encoding: str = "") -> Any:
+        """``encoding`` is the contract's override of the character set the bytes declare."""
+
+    @abstractmethod
+    def encode(self, tree: Any, *, encoding: str = "") -> bytes: ...

@@ -1,0 +1,128 @@
+"""What arrived (message), its way to each target (delivery), each call made for it (call)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+__all__ = ["OPEN_STATES", "CallRecord", "Delivery", "DeliveryState", "Direction", "Envelope", "Message", "Outcome"]
+
+
+class DeliveryState(IntEnum):
+    """States of a delivery. The numbers are stored: never renumber."""
+
+    PENDING = 0
+    IN_FLIGHT = 1  # only ever in memory: after a crash the delivery is pending or retrying again
+    RETRYING = 2
+    DELIVERED = 3
+    DEAD = 4
+    HELD = 5
+    SKIPPED = 6
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+#: States in which a delivery still moves by itself.
+OPEN_STATES = (DeliveryState.PENDING, DeliveryState.RETRYING)
+
+
+class Direction(IntEnum):
+    """Direction of a call, seen from the hub. Stored: never renumber."""
+
+    IN = 0
+    OUT = 1
+
+
+class Outcome(IntEnum):
+    """How a call ended. Stored: never renumber."""
+
+    OK = 0  # out: delivered; in: accepted
+    UNREACHABLE = 1  # the target could not be reached; not counted as a try
+    TRANSIENT = 2
+    PERMANENT = 3
+    REJECTED = 4  # the target answered with a business error code
+    DUPLICATE = 5  # in: same control id and bytes seen before; answered as the first time
+    CONFLICT = 6  # in: same control id with other bytes
+    REFUSED = 7  # in: not accepted (malformed, too large, unauthorised, hub busy)
+    FAILED = 8  # out: the hub itself could not make the call (decode, mapping, encode)
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What routing and search need to know about a message, read without a full parse."""
+
+    type: str
+    control_id: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Message:
+    """What arrived, byte for byte, with its envelope. Immutable once stored, except the decoded ``tree`` cache."""
+
+    id: int
+    received_at: int  # microseconds since the Unix epoch, UTC
+    source: str  # "system/interface"
+    type: str
+    control_id: str
+    raw: bytes
+    keys: dict[str, str] = field(default_factory=dict)
+    content_hash: bytes = b""
+    remote: str = ""  # peer address, for the call log
+    codec: str = ""
+    correlation: str = ""
+    causation: int = 0  # id of the message this one was made from, 0 when it came from outside
+    conflict: bool = False  # same control id as an earlier message, other bytes
+    tree: Any = None  # decoded once, shared by every delivery; never stored
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message on its way to one target."""
+
+    id: int
+    message_id: int
+    route: str  # route id; "" for one an operator made (forward, replay)
+    target: str  # "system/interface"
+    order_key: str = ""  # deliveries with the same key reach the target in id order; "" = unordered
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0  # tries that counted against the retry policy
+    next_at: int = 0  # microseconds since the epoch at which a retrying delivery is due
+    step: str = ""  # step that failed last: decode, map, encode, send, classify
+    reason: str = ""
+    parent: int = 0  # delivery this one was split from
+    part: int = 0  # position within the parent, from 1
+    parts: int = 0  # number of deliveries this one was split into (it is then SKIPPED and they carry on)
+    payload: bytes | None = None  # fixed bytes to send instead of mapping the message (split parts, edited resends)
+    updated_at: int = 0
+    message: Message | None = None  # in memory only; loaded from the store when absent
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One row of the call log: an attempt out, or a call in."""
+
+    id: int
+    at: int  # microseconds since the epoch at which the call began
+    direction: Direction
+    place: str  # "system/interface"
+    outcome: Outcome
+    message_id: int = 0
+    delivery_id: int = 0
+    attempt: int = 0
+    code: str = ""  # business or protocol code of the reply: AA, 200, 1001
+    error: str = ""  # masked, for people
+    took_us: int = 0
+    remote: str = ""
+    params: str = ""  # JSON object: method, path, headers worth keeping; masked
+    request: bytes | None = None  # what was sent (out) or refused (in); None when the message already holds it
+    response: bytes | None = None
+    mapping: str = ""  # "name@hash" of the mapping that made the request
+    plugin: str = ""  # "id@version"

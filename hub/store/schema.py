@@ -1,0 +1,100 @@
+"""Tables of the SQLite store.
+
+A worker's folder holds::
+
+    catalog.db            settings of the store and the audit trail; written rarely
+    segment-<ID>.db       messages in order of arrival with their deliveries and calls; <ID> is the first id that may be in it
+    keys-<ID>.db          business-key index of that segment  } derived: built behind the writer's back,
+    text-<ID>.db          free-text index of that segment     } may be deleted, are built again
+
+A segment holds at most ``segment_messages`` messages, then the next begins. So every index stays small enough to be
+fast however much is stored, pruning is deleting files, and nothing on the way of a message writes to a random
+place: rows of ``message``, ``payload``, ``delivery`` and ``call`` are appended in id order. A delivery and its calls live in the segment its own id
+falls into, which is that of its message unless an operator made it later.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CATALOG", "KEYS", "SCHEMA_VERSION", "SEGMENT"]
+
+SCHEMA_VERSION = 1
+
+#: States 0 and 2 (pending, retrying) are the ones that move by themselves; see hub.message.DeliveryState.
+SEGMENT = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,            -- 1, 2, 3 … within the store without a gap: a missing number is a lost message
+    received_at INTEGER NOT NULL,    -- microseconds since the Unix epoch
+    source INTEGER NOT NULL,         -- name.id
+    type INTEGER NOT NULL,           -- name.id
+    codec INTEGER NOT NULL,          -- name.id
+    control_id TEXT NOT NULL,
+    content_hash BLOB NOT NULL,
+    size INTEGER NOT NULL,           -- bytes
+    conflict INTEGER NOT NULL,
+    causation INTEGER NOT NULL,
+    correlation TEXT NOT NULL,
+    routed TEXT NOT NULL,            -- "route>target,route>target" as name ids: what the ledger expects
+    keys TEXT NOT NULL               -- JSON object of business keys, '' when there are none
+);
+CREATE INDEX message_control ON message (source, control_id) WHERE control_id <> '';
+CREATE TABLE payload (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY,
+    message_id INTEGER NOT NULL,
+    route INTEGER NOT NULL,          -- name.id
+    target INTEGER NOT NULL,         -- name.id
+    state INTEGER NOT NULL,
+    order_key TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    step TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    parent INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+);
+CREATE INDEX delivery_message ON delivery (message_id);
+CREATE INDEX delivery_open ON delivery (target, id, order_key) WHERE state IN (0, 2);
+CREATE INDEX delivery_parked ON delivery (state, id) WHERE state IN (4, 5);
+CREATE TABLE fixed (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);   -- delivery.id -> bytes to send as they are
+CREATE TABLE call (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    direction INTEGER NOT NULL,
+    place INTEGER NOT NULL,          -- name.id
+    outcome INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    error TEXT NOT NULL,
+    took_us INTEGER NOT NULL,
+    remote TEXT NOT NULL,
+    params TEXT NOT NULL,
+    mapping INTEGER NOT NULL,        -- name.id
+    plugin INTEGER NOT NULL          -- name.id
+);
+CREATE INDEX call_message ON call (message_id) WHERE message_id <> 0;
+CREATE INDEX call_failed ON call (place, id) WHERE outcome <> 0;
+CREATE TABLE body (id INTEGER PRIMARY KEY, request BLOB, response BLOB);  -- call.id
+"""
+
+CATALOG = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,         -- 1, 2, 3 …
+    at INTEGER NOT NULL,             -- microseconds since the Unix epoch
+    entry TEXT NOT NULL,             -- JSON object
+    hash TEXT NOT NULL               -- SM3 over the previous hash and this entry, hex
+);
+"""
+
+KEYS = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;     -- upto: highest message id indexed
+CREATE TABLE kind (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE entry (kind INTEGER NOT NULL, value TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, value, id)) WITHOUT ROWID;
+"""
