@@ -18,13 +18,16 @@ class Codec(ABC):
 
     name: ClassVar[str]
     content_type: ClassVar[str] = "application/octet-stream"
-    #: Expressions a contract uses when it names none; "" = the contract must say.
-    default_type: ClassVar[str] = ""
-    default_control_id: ClassVar[str] = ""
-
     @abstractmethod
     def decode(self, raw: bytes, *, encoding: str = "") -> Any:
         """``encoding`` is the contract's override of the character set the bytes declare."""
 
     @abstractmethod
     def encode(self, tree: Any, *, encoding: str = "") -> bytes: ...
+
+    def envelope(self, tree: Any) -> tuple[str, str]:
+        """(message type, sender's message number) where the format itself has them; ``("", "")`` otherwise.
+
+        A contract's ``type`` and ``control_id`` expressions win over this.
+        """
+        return "", ""
