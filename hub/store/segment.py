@@ -1,0 +1,142 @@
+"""Segment files of a worker's folder, and read-only connections to them.
+
+Names and contents of the files are described in :mod:`hub.store.schema`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+
+from hub.ids import id_text, parse_id
+
+__all__ = ["CATALOG_NAME", "Connections", "SegmentFile", "list_segments", "open_read_only", "segment_path"]
+
+CATALOG_NAME = "catalog.db"
+_PREFIX = "segment-"
+_BUSY_MS = 5_000
+_KEPT_OPEN = 64  # connections per reading thread
+
+
+def segment_path(folder: Path, first_id: int) -> Path:
+    """Where the segment that begins with ``first_id`` is kept."""
+    return folder / f"{_PREFIX}{id_text(first_id)}.db"
+
+
+def open_read_only(path: Path) -> apsw.Connection:
+    """A read-only connection; raises ``apsw.Error`` when the file is missing or no database.
+
+    A reader that may not write to the folder can't share a WAL file with the hub. When there is none to share (the hub
+    was closed in an orderly way), the file is opened as immutable instead.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    uri = path.resolve().as_uri()
+    connection = apsw.Connection(uri, flags=flags)
+    try:
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        connection.close()
+        wal = path.with_name(path.name + "-wal")
+        if not path.exists() or (wal.exists() and wal.stat().st_size):
+            raise
+        connection = apsw.Connection(uri + "?immutable=1", flags=flags)
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
+class Connections:
+    """Read-only connections, one per thread and file, opened when first asked for.
+
+    A thread keeps the ones it used last; an evicted one is closed when its last user lets go of it.
+    """
+
+    def __init__(self, keep: int = _KEPT_OPEN) -> None:
+        self._keep = keep
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
+        self._generation = 0
+
+    def get(self, path: Path) -> apsw.Connection:
+        """The calling thread's connection to ``path``; raises ``apsw.Error`` when it can't be opened."""
+        cache: OrderedDict[Path, apsw.Connection] | None = getattr(self._local, "cache", None)
+        if cache is None or self._local.generation != self._generation:
+            cache = self._local.cache = OrderedDict()
+            self._local.generation = self._generation
+        found = cache.get(path)
+        if found is not None:
+            cache.move_to_end(path)
+            return found
+        connection = open_read_only(path)
+        with self._lock:
+            self._all.add(connection)
+        cache[path] = connection
+        if len(cache) > self._keep:
+            cache.popitem(last=False)
+        return connection
+
+    def close(self) -> None:
+        """Close every connection of every thread; none may be in use."""
+        with self._lock:
+            self._generation += 1
+            for connection in list(self._all):
+                connection.close()
+            self._all = weakref.WeakSet()
+
+
+class SegmentFile:
+    """One segment for reading: its file, the ids it covers, and a connection for the calling thread."""
+
+    __slots__ = ("_connections", "first_id", "last_id", "path")
+
+    def __init__(self, path: Path, first_id: int, last_id: int | None, connections: Connections | None = None) -> None:
+        self.path = path
+        self.first_id = first_id
+        self.last_id = last_id  #: highest id that may be in it; None for the newest, which is open-ended
+        self._connections = connections or Connections()
+
+    @property
+    def keys_path(self) -> Path:
+        """The business-key index of this segment; may be missing."""
+        return self.path.with_name("keys-" + self.path.name.removeprefix(_PREFIX))
+
+    @property
+    def text_path(self) -> Path:
+        """The free-text index of this segment; may be missing."""
+        return self.path.with_name("text-" + self.path.name.removeprefix(_PREFIX))
+
+    def connection(self) -> apsw.Connection:
+        """Read-only, for the calling thread only; raises ``apsw.Error`` when the file can't be opened."""
+        return self._connections.get(self.path)
+
+    def attached(self, path: Path) -> apsw.Connection:
+        """A read-only connection of the calling thread to a file that belongs to this segment."""
+        return self._connections.get(path)
+
+    def __repr__(self) -> str:
+        return f"SegmentFile({self.path.name})"
+
+
+def list_segments(folder: Path, connections: Connections | None = None) -> Sequence[SegmentFile]:
+    """The segments of a folder, oldest first. Files with another name are ignored."""
+    firsts: list[int] = []
+    for path in folder.glob(f"{_PREFIX}*.db"):
+        try:
+            firsts.append(parse_id(path.stem.removeprefix(_PREFIX)))
+        except ValueError:
+            continue
+    firsts.sort()
+    shared = connections or Connections()
+    lasts: list[int | None] = [first - 1 for first in firsts[1:]]
+    return [
+        SegmentFile(segment_path(folder, first), first, last, shared)
+        for first, last in zip(firsts, [*lasts, None], strict=False)
+    ]
