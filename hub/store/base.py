@@ -298,6 +298,14 @@ class Store(ABC):
     async def open_for_key(self, target: str, order_key: str, after: int, limit: int, max_bytes: int) -> list[Delivery]:
         """The same, for one ordering key only."""
 
+    @abstractmethod
+    async def open_children(self, target: str) -> list[Delivery]:
+        """Pending and retrying parts of splits (``parent`` set), in id order, without messages.
+
+        They go before everything else of their ordering key: their parent was taken before the deliveries that now have
+        lower ids than they.
+        """
+
     # -- housekeeping --------------------------------------------------------------------------------------------
 
     @abstractmethod

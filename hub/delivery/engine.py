@@ -1,0 +1,128 @@
+"""All targets of one worker: starting, stopping and replacing them while messages flow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+from hub.api import Bound, Sender
+from hub.contract import DeliveryConfig
+from hub.delivery.plan import Plan, World
+from hub.delivery.target import Budget, Settled, Target
+from hub.logs import get_logger
+from hub.message import Delivery
+from hub.metrics import Metrics
+from hub.store.base import Store
+
+__all__ = ["DeliveryEngine"]
+
+log = get_logger(__name__)
+
+SWEEP_S = 1.0
+
+
+class DeliveryEngine:
+    """Owns the targets; deliveries come in by :meth:`offer` right after the commit that made them durable."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: DeliveryConfig,
+        metrics: Metrics,
+        make_sender: Callable[[Bound], Sender],
+        *,
+        keep_bodies: bool = True,
+    ) -> None:
+        self.targets: dict[str, Target] = {}
+        self._store = store
+        self._config = config
+        self._metrics = metrics
+        self._make_sender = make_sender
+        self._keep_bodies = keep_bodies
+        self._budget = Budget(config.window_bytes)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._backlog: dict[str, int] = {}
+
+    async def start(self, outbound: Mapping[str, Bound], world: World) -> None:
+        """Start every target; what earlier runs left open is delivered first, in order."""
+        self._backlog = await self._store.open_targets()
+        for bound in outbound.values():
+            await self.add(bound, world)
+        for place, count in self._backlog.items():
+            if place not in self.targets:
+                log.warning("%d deliveries wait for %s, which is not configured", count, place)
+        self._sweeper = asyncio.create_task(self._sweep(), name="delivery sweeper")
+
+    def plan(self, bound: Bound, world: World) -> Plan:
+        return Plan(bound, world, self._config.retry)
+
+    async def add(self, bound: Bound, world: World) -> None:
+        """Bring up a target that was not there before."""
+        target = Target(
+            self.plan(bound, world),
+            self._make_sender(bound),
+            self._store,
+            window=self._config.window,
+            budget=self._budget,
+            stats=self._metrics.outbound(bound.place),
+            keep_bodies=self._keep_bodies,
+        )
+        await target.start(backlog=bool(self._backlog.pop(bound.place, 0)))
+        self.targets[bound.place] = target
+
+    async def replace(self, bound: Bound, world: World, *, keep_sender: bool) -> None:
+        """Use the new plan from the next attempt on; with other connection options, new connections as well."""
+        target = self.targets[bound.place]
+        old = target.sender
+        if keep_sender:
+            target.replan(self.plan(bound, world), old)
+            return
+        sender = self._make_sender(bound)
+        await sender.start()
+        target.replan(self.plan(bound, world), sender)
+        await target.drained()
+        await old.stop()
+
+    async def remove(self, place: str, grace: float) -> None:
+        """Take a target away; what is open stays in the store and is delivered should the target come back."""
+        target = self.targets.pop(place)
+        await target.stop(grace)
+        self._backlog[place] = 1
+
+    def offer(self, delivery: Delivery, waiter: Settled | None = None) -> None:
+        """Hand over a delivery that has just been committed; must be called in id order."""
+        target = self.targets.get(delivery.target)
+        if target is not None:
+            target.offer(delivery, waiter)
+        else:
+            self._backlog[delivery.target] = self._backlog.get(delivery.target, 0) + 1
+
+    def insist(self, delivery: Delivery) -> None:
+        """An operator set this delivery going again."""
+        target = self.targets.get(delivery.target)
+        if target is not None:
+            target.insist(delivery)
+        else:
+            self._backlog[delivery.target] = self._backlog.get(delivery.target, 0) + 1
+
+    def withdraw(self, delivery: Delivery) -> bool:
+        """Keep a delivery from being sent; False when it is being sent at this moment."""
+        target = self.targets.get(delivery.target)
+        return True if target is None else target.withdraw(delivery.id)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = loop.time()
+            for target in self.targets.values():
+                target.sweep(now)
+
+    async def stop(self, grace: float) -> None:
+        """Stop every target; calls under way get ``grace`` seconds."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        await asyncio.gather(*(target.stop(grace) for target in self.targets.values()))

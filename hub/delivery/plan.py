@@ -1,0 +1,119 @@
+"""Everything that is known beforehand about sending to one target; a reload replaces it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hub.api import Bound, Codec
+from hub.contract import RetryPolicy, RouteConfig
+from hub.delivery.classify import Classifier
+from hub.errors import HubError
+from hub.i18n import t
+from hub.ids import id_text
+from hub.mapping import CompiledMapping, Context, MappingLibrary, compile_expression
+from hub.message import Delivery, Message
+
+__all__ = ["Plan", "Prepared", "StepError", "World", "decode_message"]
+
+
+class World(Protocol):
+    """The part of a deployment that deliveries need."""
+
+    @property
+    def inbound(self) -> Mapping[str, Bound]: ...
+    @property
+    def routes(self) -> Mapping[str, RouteConfig]: ...
+    @property
+    def mappings(self) -> MappingLibrary: ...
+    @property
+    def codecs(self) -> Mapping[str, Codec]: ...
+
+
+class StepError(Exception):
+    """A step before sending failed: the hub's own work, so trying again changes nothing until somebody mends it."""
+
+    def __init__(self, step: str, error: HubError) -> None:
+        super().__init__(str(error))
+        self.step = step
+        self.error = error
+
+
+@dataclass(slots=True)
+class Prepared:
+    bodies: list[bytes]  # several: the mapping splits; none: its condition does not hold
+    stamp: str  # "name@hash" of the mapping, "" when the bytes go out as received
+    idempotency_key: str
+
+
+def decode_message(message: Message, world: World) -> Any:
+    """The decoded tree of a message; decoded once, then shared by all its deliveries."""
+    if message.tree is None:
+        codec = world.codecs.get(message.codec)
+        if codec is None:
+            raise HubError(
+                t(f"codec {message.codec!r} is not installed", f"未安装编解码器 {message.codec!r}"),
+                code="codec.missing",
+            )
+        source = world.inbound.get(message.source)
+        message.tree = codec.decode(message.raw, encoding=source.contract.encoding if source else "")
+    return message.tree
+
+
+class Plan:
+    """How deliveries to one target are made and judged."""
+
+    def __init__(self, bound: Bound, world: World, default_retry: RetryPolicy) -> None:
+        self.bound = bound
+        self.retry = bound.contract.retry or default_retry
+        self.classifier = Classifier(bound, world.codecs)
+        self._world = world
+
+    def mapping(self, route: str) -> CompiledMapping | None:
+        """The mapping of a route to this target, the contract's own for a delivery no route made."""
+        rule = self._world.routes.get(route)
+        name = self.bound.contract.mapping if rule is None or rule.mapping is None else rule.mapping
+        return self._world.mappings.get(name) if name else None
+
+    def prepare(self, delivery: Delivery, now_us: int) -> Prepared:
+        """Decode, map and encode; raises :class:`StepError`. Repeatable: the same message and mapping give the same bytes."""
+        message = delivery.message
+        assert message is not None  # noqa: S101 - loaded by the caller
+        contract = self.bound.contract
+        context = Context(
+            settings=self.bound.settings, message=message, now_us=now_us, variables={"target": delivery.target}
+        )
+        key = id_text(delivery.id)
+        try:
+            if contract.idempotency:
+                read = compile_expression(
+                    contract.idempotency, message.codec, key=f"{self.bound.place}.idempotency"
+                )
+                found = read(decode_message(message, self._world), context)
+                if found not in (None, ""):
+                    key = f"{found}-{delivery.part}" if delivery.part else str(found)
+        except HubError as error:
+            raise StepError("decode", error) from error
+        if delivery.payload is not None:
+            return Prepared([delivery.payload], "", key)
+        try:
+            mapping = self.mapping(delivery.route)
+        except HubError as error:
+            raise StepError("map", error) from error
+        if mapping is None:
+            return Prepared([message.raw], "", key)
+        try:
+            tree = decode_message(message, self._world)
+        except HubError as error:
+            raise StepError("decode", error) from error
+        try:
+            outputs = mapping.run(tree, context)
+        except HubError as error:
+            raise StepError("map", error) from error
+        codec = self.bound.codec
+        try:
+            bodies = [codec.encode(output, encoding=contract.encoding) for output in outputs]
+        except HubError as error:
+            raise StepError("encode", error) from error
+        return Prepared(bodies, mapping.stamp, key)

@@ -1,0 +1,254 @@
+"""One running worker: builds everything from the configuration, starts it in the right order, stops it without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hub.api import Bound, Receiver, Sender
+from hub.audit import entry as audit_entry
+from hub.contract import HubConfig
+from hub.delivery.engine import DeliveryEngine
+from hub.deployment import Deployment, diff, load_deployment
+from hub.errors import ConfigError, HubError, Problem
+from hub.intake import Intake
+from hub.i18n import t
+from hub.logs import get_logger
+from hub.masking import mask_text
+from hub.metrics import Metrics
+from hub.operations import Operations
+from hub.replay import Replayer
+from hub.router import Router
+from hub.store.indexer import IndexerProcess
+from hub.store.sqlite import SqliteStore
+
+__all__ = ["Node", "data_folder", "salt_of", "worker_folder"]
+
+log = get_logger(__name__)
+
+#: Time calls under way get at a stop, seconds.
+GRACE_S = 10.0
+PRUNE_EVERY_S = 3600.0
+
+
+def data_folder(config_file: Path, config: HubConfig) -> Path:
+    """The folder of everything the hub writes."""
+    return (config_file.parent / config.store.path).resolve()
+
+
+def worker_folder(data: Path, worker: int) -> Path:
+    return data / f"worker-{worker:02d}"
+
+
+def salt_of(data: Path) -> bytes:
+    """The key of the hashes under which ID numbers are searched; made at first start, readable by the owner only."""
+    path = data / "index.salt"
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(descriptor, "wb") as file:
+        salt = secrets.token_bytes(32)
+        file.write(salt)
+        file.flush()
+        os.fsync(file.fileno())
+    return salt
+
+
+class Node:
+    """The hub, or one worker of it. ``mine`` tells which systems' inbound interfaces this worker owns."""
+
+    def __init__(self, config_file: Path, *, worker: int = 0, mine: Callable[[str], bool] | None = None) -> None:
+        self.config_file = config_file
+        self.worker = worker
+        self.started_at = time.time()
+        self.metrics = Metrics()
+        self.receivers: dict[str, Receiver] = {}
+        self.problems: list[Problem] = []
+        self._mine = mine or (lambda system: True)
+        self._reloading = asyncio.Lock()
+        self._indexer: IndexerProcess | None = None
+        self._housekeeping: list[asyncio.Task[None]] = []
+        self.deployment: Deployment
+        self.store: SqliteStore
+        self.engine: DeliveryEngine
+        self.intake: Intake
+        self.operations: Operations
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load, open the store, start targets (what was left open goes first), then listen."""
+        deployment = await asyncio.to_thread(load_deployment, self.config_file)
+        self._tell(deployment.problems)
+        config = deployment.config
+        data = data_folder(self.config_file, config)
+        folder = worker_folder(data, self.worker)
+        self.store = SqliteStore(folder, config.store, worker=self.worker)
+        await self.store.open()
+        try:
+            self.engine = DeliveryEngine(
+                self.store,
+                config.delivery,
+                self.metrics,
+                self._make_sender,
+                keep_bodies=config.store.keep_bodies,
+            )
+            self.intake = Intake(
+                self.store,
+                self.engine,
+                config.intake,
+                self.metrics,
+                salt=salt_of(data),
+                queue_limit=config.store.queue,
+            )
+            self.operations = Operations(self.store, self.engine)
+            self._use(deployment)
+            await self.engine.start(deployment.outbound, deployment)
+            for place, bound in deployment.inbound.items():
+                await self._listen(place, bound)
+        except BaseException:
+            await self.stop(0.0)
+            raise
+        if config.store.text_index is not None:
+            self._indexer = IndexerProcess(
+                [folder], text=config.store.text_index, text_messages=config.store.text_index_messages
+            )
+            await self._indexer.start()
+        self._housekeeping = [
+            asyncio.create_task(self._prune_loop(), name="prune"),
+            asyncio.create_task(self._measure_loop(), name="measure"),
+        ]
+
+    def _use(self, deployment: Deployment) -> None:
+        router = Router(deployment.routes, deployment.sources_of, deployment.inbound, deployment.outbound)
+        self.intake.use(deployment, router)
+        self.deployment = deployment
+
+    def _tell(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        for problem in problems:
+            (log.error if problem.severity == "error" else log.warning)("%s", problem)
+
+    def _make_sender(self, bound: Bound) -> Sender:
+        return self.deployment.adapters[bound.contract.adapter].sender(bound)
+
+    async def _listen(self, place: str, bound: Bound) -> None:
+        if not self._mine(bound.system):
+            return
+        receiver = self.deployment.adapters[bound.contract.adapter].receiver(bound, self.intake)
+        try:
+            await receiver.start()
+        except HubError as error:
+            # One interface that can't listen must not keep the others from working (invariant 5).
+            problem = Problem(mask_text(error.text), key=place, remedy=error.remedy)
+            self.problems.append(problem)
+            log.error("%s", problem)
+            return
+        self.receivers[place] = receiver
+
+    async def stop(self, grace: float = GRACE_S) -> None:
+        """Stop accepting, finish or park what is under way, make everything durable."""
+        for task in self._housekeeping:
+            task.cancel()
+        await asyncio.gather(*self._housekeeping, return_exceptions=True)
+        await asyncio.gather(*(r.stop(grace) for r in self.receivers.values()), return_exceptions=True)
+        if hasattr(self, "intake"):
+            await self.intake.drain(grace)
+            await self.engine.stop(grace)
+        if self._indexer is not None:
+            await self._indexer.stop()
+        await self.store.close()
+
+    # -- reload --------------------------------------------------------------------------------------------------
+
+    async def reload(self, actor: str) -> dict[str, Any]:
+        """Read the configuration anew and change only what differs; open connections and messages under way stay.
+
+        Raises :class:`~hub.errors.ConfigError`, and changes nothing, when the new configuration has errors.
+        """
+        async with self._reloading:
+            old = self.deployment
+            new = await asyncio.to_thread(load_deployment, self.config_file)
+            errors = [p for p in new.problems if p.severity == "error"]
+            fresh = [p for p in errors if str(p) not in {str(q) for q in old.problems}]
+            if fresh:
+                raise ConfigError(fresh)
+            change = diff(old, new)
+            self._use(new)
+            self._tell(new.problems)
+            for place in change.stop_inbound:
+                if place in self.receivers:
+                    await self.receivers.pop(place).stop(GRACE_S)
+            for place in change.stop_outbound:
+                await self.engine.remove(place, GRACE_S)
+            for place in change.start_outbound:
+                await self.engine.add(new.outbound[place], new)
+            kept = [place for place in new.outbound if place not in change.start_outbound]
+            for place in kept:
+                keep = place not in change.restart_outbound
+                await self.engine.replace(new.outbound[place], new, keep_sender=keep)
+            for place in change.start_inbound:
+                await self._listen(place, new.inbound[place])
+            summary = change.as_dict()
+            await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), summary, ""))
+            log.info("reloaded: %s", summary)
+            return summary
+
+    # -- housekeeping --------------------------------------------------------------------------------------------
+
+    async def _prune_loop(self) -> None:
+        retention = self.deployment.config.store.retention
+        while retention:
+            try:
+                report = await self.store.prune(int((time.time() - retention) * 1000))
+                if report.messages:
+                    log.info("pruned %d messages, %d bytes", report.messages, report.bytes)
+            except HubError as error:
+                log.error("pruning failed: %s", error)
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _measure_loop(self) -> None:
+        """Figures that are looked up rather than counted: queue depth by state, index lag."""
+        while True:
+            for place, target in self.engine.targets.items():
+                self.metrics.outbound(place).watch(target.status())
+            self.metrics.store.watch(await self.store.reader.size(), self.store)
+            await asyncio.sleep(2.0)
+
+    # -- for people ----------------------------------------------------------------------------------------------
+
+    def replayer(self) -> Replayer:
+        plans = {place: target.plan for place, target in self.engine.targets.items()}
+        return Replayer(self.store.reader, self.deployment, plans)
+
+    def status(self) -> dict[str, Any]:
+        """What is running and how it fares."""
+        return {
+            "worker": self.worker,
+            "started_at": self.started_at,
+            "writable": self.store.writable,
+            "queued": self.store.queued,
+            "inbound": {place: receiver.status() for place, receiver in self.receivers.items()},
+            "outbound": {place: target.status() for place, target in self.engine.targets.items()},
+            "problems": [p.as_dict() for p in self.problems],
+            "figures": self.metrics.snapshot(),
+        }
+
+    def readiness(self) -> list[str]:
+        """Why this worker is not ready for messages; empty when it is."""
+        reasons = []
+        if not self.store.writable:
+            reasons.append(t("the store can't be written", "存储不可写"))
+        if not self.intake.ready():
+            reasons.append(t("intake is stopped or its queue is full", "接收已停止或队列已满"))
+        missing = [p for p, b in self.deployment.inbound.items() if self._mine(b.system) and p not in self.receivers]
+        if missing:
+            reasons.append(t("not listening: ", "未在监听：") + ", ".join(missing))
+        return reasons
