@@ -1,0 +1,214 @@
+"""The audit trail as a hash chain: what people did, in an order nobody can change unseen (GB/T 32905 SM3).
+
+Each row's hash covers the hash of the row before it and its own entry, so altering, removing, inserting or moving a row breaks
+the chain at that place. Rows cut off the *end* leave a shorter chain that is sound in itself: whoever must notice that keeps the
+last number and hash elsewhere and passes them as ``head``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+
+from hub.i18n import t
+from hub.masking import mask_text
+
+__all__ = ["GENESIS", "ChainCheck", "canonical", "chain_hash", "entry", "sm3", "verify"]
+
+#: What stands in for "the hash before the first row".
+GENESIS = "0" * 64
+
+#: The column ``at`` is written by the store, a moment after the entry was made; more than this apart means somebody changed it.
+CLOCK_SLACK_US = 300 * 1_000_000
+
+_MOST_PROBLEMS = 1000
+
+
+def _sm3_cryptography(data: bytes) -> str:
+    digest = hashes.Hash(hashes.SM3())
+    digest.update(data)
+    return digest.finalize().hex()
+
+
+def _sm3_hashlib(data: bytes) -> str:
+    return hashlib.new("sm3", data).hexdigest()
+
+
+def _choose() -> Callable[[bytes], str]:
+    """Python's own OpenSSL may be built without SM3, or be in a mode that forbids it; cryptography brings its own."""
+    try:
+        _sm3_hashlib(b"")
+    except ValueError:
+        return _sm3_cryptography
+    return _sm3_hashlib
+
+
+#: SM3 (GB/T 32905-2016) of some bytes, 64 lower-case hex digits.
+sm3: Callable[[bytes], str] = _choose()
+
+
+def canonical(entry: Mapping[str, Any]) -> str:
+    """The one JSON text of an entry: keys sorted, no blanks, Chinese as it is. ``TypeError`` or ``ValueError`` if it is no JSON."""
+    text = json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair can't be stored or hashed: escape it
+        return json.dumps(entry, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text
+
+
+def chain_hash(previous: str, entry_json: str) -> str:
+    """Hash of a row: SM3 over the previous row's hash (64 hex digits; ``""`` for the first row) and the entry's text."""
+    return sm3(((previous or GENESIS) + entry_json).encode())
+
+
+def entry(
+    actor: str, action: str, subject: str, detail: Mapping[str, Any] | str = "", reason: str = ""
+) -> dict[str, Any]:
+    """An entry for the trail: who did what to what, with which particulars, and why they said they did it.
+
+    ``at`` is the time in microseconds since the Unix epoch; as part of the entry it is covered by the hash.
+    Personal data and secrets in ``detail`` and ``reason`` are masked.
+    """
+    return {
+        "at": time.time_ns() // 1000,
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": _masked(detail),
+        "reason": mask_text(reason),
+    }
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        # Label and value together: a lone "张三丰" is only recognised as a name by the label that stands before it.
+        return {str(k): _masked_pair(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(v) for v in value]
+    return value
+
+
+def _masked_pair(label: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return _masked(value)
+    head = f"{label}="
+    whole = mask_text(head + value)
+    return whole[len(head) :] if whole.startswith(head) else mask_text(value)
+
+
+class ChainCheck:
+    """Checks rows of the trail one after the other, so that a trail of any length needs no memory.
+
+    ``after`` and ``previous`` are number and hash of the row before the first one to come, when that is not the beginning.
+    """
+
+    def __init__(self, after: int = 0, previous: str = "") -> None:
+        self.problems: list[str] = []
+        self.seq = after
+        self.hash = previous or GENESIS
+        self._alternative = ""  # what the last row's hash should have been, when it wasn't
+        self._seen = after > 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Check the next row ``{seq, at, entry, hash}``; ``entry`` is the stored text, or the object it stands for."""
+        seq, stored, text = row.get("seq"), row.get("hash"), _text(row.get("entry"))
+        if not isinstance(seq, int) or not isinstance(stored, str) or text is None:
+            self._tell(
+                t(
+                    f"the row after number {self.seq} is damaged: number, entry or hash is missing or unreadable",
+                    f"编号 {self.seq} 之后的一行已损坏:编号、内容或哈希缺失或无法读取",
+                )
+            )
+            return
+        if seq <= self.seq:
+            self._tell(
+                t(
+                    f"entry {seq} stands after entry {self.seq}: repeated or moved",
+                    f"条目 {seq} 出现在条目 {self.seq} 之后:重复或顺序被改动",
+                )
+            )
+        elif seq > self.seq + 1:
+            first, last = self.seq + 1, seq - 1
+            self._tell(
+                t(
+                    f"entries {first} to {last} are missing" if last > first else f"entry {first} is missing",
+                    f"缺少条目 {first} 至 {last}" if last > first else f"缺少条目 {first}",
+                )
+            )
+        elif stored not in self._hashes(text):
+            self._tell(
+                t(
+                    f"entry {seq} does not match its hash: it was altered, or what stood before it was removed or moved",
+                    f"条目 {seq} 与其哈希不符:内容被改动,或其前面的条目被删除或移动",
+                )
+            )
+        self._check_time(seq, row.get("at"), text)
+        self._alternative = chain_hash(self.hash, text)
+        self.seq, self.hash = seq, stored
+
+    def finish(self, head: tuple[int, str] | None = None) -> list[str]:
+        """The problems found; ``head`` is the last number and hash as known from elsewhere."""
+        if head is not None and (self.seq, self.hash) != (head[0], head[1] or GENESIS):
+            self._tell(
+                t(
+                    f"the trail ends at entry {self.seq}, it should end at {head[0]}, or the last entry is another one",
+                    f"审计链止于条目 {self.seq},应止于 {head[0]},或最后一条已不是原来的",
+                )
+            )
+        return self.problems
+
+    def _hashes(self, text: str) -> tuple[str, ...]:
+        """Hashes that prove the row is sound; a tampered hash of the row before must not be blamed on this one."""
+        expected = chain_hash(self.hash, text)
+        if self._alternative and self._alternative != self.hash:
+            return expected, chain_hash(self._alternative, text)
+        return (expected,)
+
+    def _check_time(self, seq: int, at: Any, text: str) -> None:
+        try:
+            made = json.loads(text).get("at")
+        except (ValueError, AttributeError):
+            self._tell(t(f"entry {seq} is not a JSON object", f"条目 {seq} 不是 JSON 对象"))
+            return
+        if isinstance(made, int) and isinstance(at, int) and abs(at - made) > CLOCK_SLACK_US:
+            self._tell(
+                t(
+                    f"the time of entry {seq} differs from the one inside the entry: the column was altered",
+                    f"条目 {seq} 的时间与内容中的时间不一致:时间列被改动",
+                )
+            )
+
+    def _tell(self, problem: str) -> None:
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(problem)
+        elif len(self.problems) == _MOST_PROBLEMS:
+            self.problems.append(t("further problems are not listed", "其余问题不再列出"))
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        try:
+            return canonical(value)
+        except (TypeError, ValueError):
+            return None
+    return None
+
+
+def verify(entries: Iterable[Mapping[str, Any]], head: tuple[int, str] | None = None) -> list[str]:
+    """Check a whole trail, rows ``{seq, at, entry, hash}`` oldest first; returns the problems, none when it is sound."""
+    check = ChainCheck()
+    for row in entries:
+        check.add(row)
+    return check.finish(head)
