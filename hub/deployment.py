@@ -1,0 +1,328 @@
+"""What runs: the interfaces of all systems with their settings filled in, and the routes between them.
+
+A system or route with errors is left out; the rest runs. Everything wrong is told with its place and remedy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from hub.api import Adapter, Bound, Codec
+from hub.config import LoadedConfig, load_config
+from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
+from hub.deployment_diff import DeploymentDiff, diff
+from hub.errors import ConfigError, Problem
+from hub.i18n import t
+from hub.registry import LoadedPlugin, Registry
+from hub.routes import check_receivers, resolve_routes
+from hub.settings import check_settings, referenced, substitute
+from hub.validation import did_you_mean, expression_problems, validate
+from hub.workers import assign_workers
+from hub.yaml_source import KeyPath, Place
+
+if TYPE_CHECKING:
+    from hub.mapping import MappingLibrary
+
+__all__ = ["Deployment", "DeploymentDiff", "assign_workers", "build", "diff", "load_deployment"]
+
+#: Parts of an interface in which secrets may be used: they go to the adapter and nowhere else.
+_FOR_ADAPTER = ("listen", "connect")
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A configuration ready to run. Places are ``system/interface``."""
+
+    config: HubConfig
+    registry: Registry
+    mappings: MappingLibrary
+    inbound: dict[str, Bound] = field(default_factory=dict)
+    outbound: dict[str, Bound] = field(default_factory=dict)
+    systems: dict[str, SystemConfig] = field(default_factory=dict)  # those that run
+    routes: dict[str, RouteConfig] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)  # route -> places its ``from`` stands for
+    problems: list[Problem] = field(default_factory=list)
+    origins: dict[str, InterfaceOrigin] = field(default_factory=dict)  # place -> where its keys are written
+
+    @property
+    def adapters(self) -> Mapping[str, Adapter]:
+        return self.registry.adapters
+
+    @property
+    def codecs(self) -> Mapping[str, Codec]:
+        return self.registry.codecs
+
+    def sources_of(self, route: str) -> Iterable[str]:
+        """The inbound places whose messages a route takes."""
+        return self.sources.get(route, ())
+
+    def plugin_list(self) -> list[dict[str, Any]]:
+        """Every plugin with its interfaces and the systems that run on it, for screens."""
+        users: dict[str, list[str]] = {}
+        for name, system in self.systems.items():
+            users.setdefault(system.plugin, []).append(name)
+        rows: list[dict[str, Any]] = [
+            {
+                "id": plugin_id,
+                "name": plugin.contract.name,
+                "version": plugin.contract.version,
+                "catalog": plugin.contract.catalog,
+                "assumed": plugin.contract.assumed,
+                "loaded": True,
+                "systems": users.get(plugin_id, []),
+                "interfaces": [
+                    {
+                        "id": interface_id,
+                        "name": interface.name,
+                        "direction": interface.direction,
+                        "style": interface.style,
+                        "adapter": interface.adapter,
+                        "codec": interface.codec,
+                    }
+                    for interface_id, interface in plugin.contract.interfaces.items()
+                ],
+            }
+            for plugin_id, plugin in sorted(self.registry.plugins.items())
+        ]
+        rows.extend({"id": name, "loaded": False} for name in sorted(self.registry.failed))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceOrigin:
+    """Says of each key of a merged interface whether the system or the plugin wrote it."""
+
+    system: Place  # the system in its configuration file
+    contract: Place  # the plugin's interface in plugin.yaml
+    override: Mapping[str, Any]
+    merged: Mapping[str, Any]  # before settings were filled in
+    settings: frozenset[str]  # names the system itself gives
+
+    def problem(self, text: str, path: KeyPath = (), *, remedy: str = "", severity: str = "error") -> Problem:
+        raw = _at(self.merged, path)
+        name = referenced(raw)
+        if name in self.settings:
+            return self.system.problem(text, ("settings", name), remedy=remedy, severity=severity)
+        interface = str(self.contract.path[-1])
+        if path and _at(self.override, path) is not None:
+            return self.system.problem(text, ("interfaces", interface, *path), remedy=remedy, severity=severity)
+        return self.contract.problem(text, path, remedy=remedy, severity=severity)
+
+    def problem_here(self, text: str, *, remedy: str = "", severity: str = "error") -> Problem:
+        """A problem of this deployment rather than of one key: told where the system is written."""
+        return self.system.problem(text, remedy=remedy, severity=severity)
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data.__getitem__(part)
+        else:
+            return None
+    return data
+
+
+def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
+    """Read everything the configuration names.
+
+    Raises :class:`ConfigError` when ``hub.yaml`` itself can't be used; every other problem is in the result.
+    """
+    from hub.mapping import (
+        MappingLibrary,  # the mapping compiler is the slowest import; reading a file needs none of it
+    )
+
+    loaded = load_config(config_file)
+    if loaded.unusable:
+        raise ConfigError(loaded.problems)
+    registry = Registry.discover(loaded.plugin_folders)
+    folders = [folder for folder in loaded.mapping_folders if folder.is_dir()]
+    deployment, _ = build(loaded, registry, MappingLibrary(folders, registry.functions))
+    return deployment
+
+
+def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
+    """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
+    deployment = Deployment(loaded.hub, registry, mappings)
+    problems = deployment.problems
+    problems.extend(loaded.problems)
+    problems.extend(registry.problems)
+    for name, system in loaded.hub.systems.items():
+        if system.enabled:
+            _System(name, system, loaded, deployment).add()
+    check_receivers(deployment)
+    resolve_routes(deployment, loaded)
+    return deployment, problems
+
+
+class _System:
+    """Binds the interfaces of one system."""
+
+    def __init__(self, name: str, system: SystemConfig, loaded: LoadedConfig, deployment: Deployment) -> None:
+        self._name = name
+        self._system = system
+        self._place = loaded.place("systems", name)
+        self._deployment = deployment
+        self._registry = deployment.registry
+        self._problems: list[Problem] = []
+
+    def add(self) -> None:
+        bounds = self._bind()
+        self._deployment.problems.extend(self._problems)
+        if any(problem.severity == "error" for problem in self._problems):
+            return
+        self._deployment.systems[self._name] = self._system
+        for bound, origin in bounds:
+            side = self._deployment.inbound if bound.contract.direction == "in" else self._deployment.outbound
+            side[bound.place] = bound
+            self._deployment.origins[bound.place] = origin
+
+    def _bind(self) -> list[tuple[Bound, InterfaceOrigin]]:
+        system = self._system
+        plugin = self._registry.plugins.get(system.plugin)
+        if plugin is None:
+            if system.plugin in self._registry.failed:
+                text = t(f"plugin {system.plugin!r} could not be loaded", f"插件 {system.plugin!r} 未能加载")
+                remedy = t("correct the problems told for it", "请先解决该插件的问题")
+            else:
+                text = t(f"unknown plugin {system.plugin!r}", f"未知的插件 {system.plugin!r}")
+                remedy = did_you_mean(system.plugin, self._registry.plugins)
+            self._problems.append(self._place.problem(text, ("plugin",), remedy=remedy))
+            return []
+        interfaces = plugin.contract.interfaces
+        for name in system.interfaces:
+            if name not in interfaces:
+                text = t(
+                    f"plugin {system.plugin!r} has no interface {name!r}", f"插件 {system.plugin!r} 没有接口 {name!r}"
+                )
+                remedy = did_you_mean(name, interfaces)
+                self._problems.append(self._place.problem(text, ("interfaces", name), remedy=remedy))
+        values = check_settings(
+            plugin.contract.settings,
+            system.settings,
+            Place(self._place.document, (*self._place.path, "settings")),
+            plugin.document.place("settings"),
+            (self._place.document.path.parent, plugin.folder),
+            self._problems,
+        )
+        if any(problem.severity == "error" for problem in self._problems):
+            return []
+        settings = MappingProxyType(values)
+        found = [
+            self._interface(plugin, name, interface, settings)
+            for name, interface in interfaces.items()
+            if system.interfaces.get(name) != "off"
+        ]
+        return [pair for pair in found if pair is not None]
+
+    def _interface(
+        self, plugin: LoadedPlugin, name: str, interface: Interface, settings: Mapping[str, Any]
+    ) -> tuple[Bound, InterfaceOrigin] | None:
+        override = self._system.interfaces.get(name) or {}
+        assert not isinstance(override, str)  # noqa: S101 - ``off`` was sorted out by the caller
+        raw = plugin.document.data["interfaces"][name]
+        merged = _merged(raw, override)
+        origin = InterfaceOrigin(
+            self._place,
+            plugin.document.place("interfaces", name),
+            override,
+            merged,
+            frozenset(key for key, value in self._system.settings.items() if value is not None),
+        )
+        problems = self._problems
+        before = len(problems)
+        filled = {
+            key: substitute(value, settings, key in _FOR_ADAPTER, (key,), origin, problems)
+            for key, value in merged.items()
+        }
+        contract: Interface | None = interface
+        if filled != raw:
+            filled = {key: value for key, value in filled.items() if value is not None or merged[key] is None}
+            contract = validate(Interface, filled, origin, problems)
+        if contract is None or len(problems) > before:
+            return None
+        options = self._options(contract, origin)
+        codec = self._registry.codecs.get(contract.codec)
+        if codec is None:
+            problems.append(self._unknown("codec", contract.codec, self._registry.codecs, origin, ("codec",)))
+        if contract.reply.codec and contract.reply.codec not in self._registry.codecs:
+            path = ("reply", "codec")
+            problems.append(self._unknown("codec", contract.reply.codec, self._registry.codecs, origin, path))
+        if options is None or codec is None or len(problems) > before:
+            return None
+        self._check_expressions(contract, origin)
+        place = f"{self._name}/{name}"
+        return Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options), origin
+
+    def _unknown(
+        self, kind: str, name: str, known: Iterable[str], origin: InterfaceOrigin, path: tuple[str, ...]
+    ) -> Problem:
+        words = {"adapter": t("adapter", "适配器"), "codec": t("codec", "编解码器")}[kind]
+        return origin.problem(
+            t(f"unknown {words} {name!r}", f"未知的{words} {name!r}"), path, remedy=did_you_mean(name, known)
+        )
+
+    def _options(self, contract: Interface, origin: InterfaceOrigin) -> BaseModel | None:
+        """``listen`` or ``connect`` as the adapter's own model."""
+        adapter = self._registry.adapters.get(contract.adapter)
+        if adapter is None:
+            self._problems.append(
+                self._unknown("adapter", contract.adapter, self._registry.adapters, origin, ("adapter",))
+            )
+            return None
+        receives = contract.direction == "in"
+        model = adapter.listen_options if receives else adapter.connect_options
+        if model is None:
+            text = t(
+                f"adapter {contract.adapter!r} can't {'receive' if receives else 'send'}",
+                f"适配器 {contract.adapter!r} 不能{'接收' if receives else '发送'}",
+            )
+            remedy = t("choose another adapter or direction", "请更换适配器或方向")
+            self._problems.append(origin.problem(text, ("adapter",), remedy=remedy))
+            return None
+        key, data = ("listen", contract.listen) if receives else ("connect", contract.connect)
+        return validate(model, data, _Below(origin, key), self._problems)
+
+    def _check_expressions(self, contract: Interface, origin: InterfaceOrigin) -> None:
+        reply_codec = contract.reply.codec or contract.codec
+        expressions: list[tuple[tuple[str, ...], str, str]] = [
+            (("type",), contract.type, contract.codec),
+            (("control_id",), contract.control_id, contract.codec),
+            (("success",), contract.success, reply_codec),
+            (("reply", "code"), contract.reply.code, reply_codec),
+            (("reply", "message"), contract.reply.message, reply_codec),
+            *((("keys", key), text, contract.codec) for key, text in contract.keys.items()),
+        ]
+        for path, text, codec in expressions:
+            if text:
+                self._problems.extend(expression_problems(text, codec, origin, path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    origin: InterfaceOrigin
+    key: str
+
+    def problem(self, text: str, path: KeyPath = (), *, remedy: str = "", severity: str = "error") -> Problem:
+        return self.origin.problem(text, (self.key, *path), remedy=remedy, severity=severity)
+
+
+def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``override`` over ``base``, key by key; an empty value takes the key of the contract away."""
+    merged = dict(base)
+    for key, value in override.items():
+        below = merged.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged

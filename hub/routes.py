@@ -1,0 +1,329 @@
+"""Checks between systems: routes from sources to targets, and receivers that would get in each other's way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hub.api import Bound
+from hub.contract import RouteConfig
+from hub.errors import MappingError, Problem
+from hub.i18n import t
+from hub.validation import Origin, did_you_mean, expression_problems, listed
+from hub.yaml_source import Place
+
+if TYPE_CHECKING:
+    from hub.config import LoadedConfig
+    from hub.deployment import Deployment
+    from hub.mapping import CompiledMapping
+
+__all__ = ["check_receivers", "overlap", "resolve_routes"]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some text matches both patterns; ``*`` stands for any run of characters."""
+    if "*" not in one and "*" not in other:
+        return one == other
+    # ends[j]: the part of ``one`` read so far and the first j characters of ``other`` can match a common text.
+    ends = [True] + [False] * len(other)
+    for j, char in enumerate(other, 1):
+        ends[j] = ends[j - 1] and char == "*"
+    for mine in one:
+        row = [ends[0] and mine == "*"]
+        for j, char in enumerate(other, 1):
+            if mine == "*" or char == "*":
+                row.append(ends[j] or row[j - 1] or (mine == char and ends[j - 1]))
+            else:
+                row.append(mine == char and ends[j - 1])
+        ends = row
+    return ends[-1]
+
+
+def _any_overlap(some: Iterable[str], others: list[str]) -> bool:
+    return any(overlap(one, other) for one in some for other in others)
+
+
+# -- receivers ---------------------------------------------------------------------------------------------------
+
+
+def check_receivers(deployment: Deployment) -> None:
+    """Two receivers can't have one address, or, where the adapter has paths, one path on it."""
+    taken: list[tuple[Bound, str, int, str, frozenset[str]]] = []
+    config = deployment.config.admin
+    for bound in list(deployment.inbound.values()):
+        port = getattr(bound.options, "port", None)
+        if not isinstance(port, int) or port == 0:
+            continue
+        host = str(getattr(bound.options, "host", ""))
+        path = _shape(str(getattr(bound.options, "path", "")))
+        methods = frozenset(str(method).upper() for method in getattr(bound.options, "methods", None) or ())
+        origin = deployment.origins[bound.place]
+        if port == config.port and _same_host(host, config.host):
+            text = t(
+                f"{bound.place} would listen on port {port}, which is the hub's own (admin.port)",
+                f"{bound.place} 的监听端口 {port} 与枢纽管理端口（admin.port）相同",
+            )
+            remedy = t("choose another port", "请更换端口")
+            deployment.problems.append(origin.problem(text, ("listen", "port"), remedy=remedy))
+            _leave_out(deployment, bound)
+            continue
+        for other, other_host, other_port, other_path, other_methods in taken:
+            if other_port != port or not _same_host(host, other_host):
+                continue
+            apart = path != other_path or (methods and other_methods and not methods & other_methods)
+            if bound.contract.adapter == other.contract.adapter and apart and path:
+                continue
+            where = f"{host}:{port}{getattr(bound.options, 'path', '')}"
+            text = t(
+                f"{bound.place} and {other.place} would both listen on {where}",
+                f"{bound.place} 与 {other.place} 将同时监听 {where}",
+            )
+            remedy = t("give one of them another port or path", "请为其一更换端口或路径")
+            deployment.problems.append(origin.problem(text, ("listen",), remedy=remedy))
+            _leave_out(deployment, bound)
+            break
+        else:
+            taken.append((bound, host, port, path, methods))
+
+
+def _leave_out(deployment: Deployment, bound: Bound) -> None:
+    del deployment.inbound[bound.place]
+
+
+def _same_host(one: str, other: str) -> bool:
+    every = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    return one == other or one in every or other in every
+
+
+def _shape(path: str) -> str:
+    """A path with the names of its variable parts taken out: ``/in/{a}`` and ``/in/{b}`` are the same path."""
+    parts = ["{}" if part.startswith("{") and part.endswith("}") else part for part in path.split("/")]
+    return "/".join(parts)
+
+
+# -- routes ------------------------------------------------------------------------------------------------------
+
+
+def resolve_routes(deployment: Deployment, loaded: LoadedConfig) -> None:
+    """Check every route against the systems; those without errors become part of the deployment."""
+    checker = _Routes(deployment, loaded)
+    for name, route in loaded.hub.routes.items():
+        if route.enabled:
+            checker.resolve(name, route)
+    checker.check_sources()
+
+
+class _Routes:
+    def __init__(self, deployment: Deployment, loaded: LoadedConfig) -> None:
+        self._deployment = deployment
+        self._loaded = loaded
+        self._mappings: dict[str, CompiledMapping | MappingError] = {}
+        self._by_system: dict[str, list[Bound]] = {}
+        for bound in deployment.inbound.values():
+            self._by_system.setdefault(bound.system, []).append(bound)
+
+    def resolve(self, name: str, route: RouteConfig) -> None:
+        deployment = self._deployment
+        place = self._loaded.place("routes", name)
+        problems: list[Problem] = []
+        sources = self._sources(route, place, problems)
+        targets = self._targets(route, place, problems)
+        for target in targets:
+            self._check_types(route, place, target, problems)
+            for source in sources:
+                self._check_pair(route, place, source, target, problems)
+        for codec in sorted({source.codec.name for source in sources}):
+            if route.when:
+                problems.extend(expression_problems(route.when, codec, place, ("when",)))
+        for source in sources:
+            if source.contract.style == "request" and len(route.to) > 1:
+                text = t(
+                    f"{source.place} waits for a reply (style: request), so there can be one target only",
+                    f"{source.place} 等待应答（style: request），只能有一个目标",
+                )
+                problems.append(place.problem(text, ("to",), remedy=t("name one target", "请只写一个目标")))
+        unique = list(dict.fromkeys(problems))
+        deployment.problems.extend(unique)
+        if any(problem.severity == "error" for problem in unique) or not targets or not sources:
+            return
+        deployment.routes[name] = route.model_copy(update={"to": [target.place for target in targets]})
+        deployment.sources[name] = tuple(source.place for source in sources)
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def _sources(self, route: RouteConfig, place: Place, problems: list[Problem]) -> list[Bound]:
+        inbound = self._deployment.inbound
+        found: dict[str, Bound] = {}
+        for number, pattern in enumerate(route.source):
+            matches = self._matching(pattern)
+            found.update({bound.place: bound for bound in matches})
+            if not matches:
+                problems.append(self._missing(pattern, place, ("from", number), inbound, receives=True))
+        return list(found.values())
+
+    def _matching(self, pattern: str) -> list[Bound]:
+        if "*" not in pattern:
+            if "/" not in pattern:
+                return self._by_system.get(pattern, [])
+            bound = self._deployment.inbound.get(pattern)
+            return [] if bound is None else [bound]
+        fits = re.compile(".*".join(re.escape(part) for part in pattern.split("*"))).fullmatch
+        if "/" in pattern:
+            return [bound for place, bound in self._deployment.inbound.items() if fits(place)]
+        return [bound for system, bounds in self._by_system.items() if fits(system) for bound in bounds]
+
+    def _targets(self, route: RouteConfig, place: Place, problems: list[Problem]) -> list[Bound]:
+        outbound = self._deployment.outbound
+        found: dict[str, Bound] = {}
+        for number, name in enumerate(route.to):
+            bound = outbound.get(name)
+            if bound is None:
+                problems.append(self._missing(name, place, ("to", number), outbound, receives=False))
+            else:
+                found[name] = bound
+        return list(found.values())
+
+    def _missing(
+        self, name: str, place: Place, path: tuple[str | int, ...], known: dict[str, Bound], *, receives: bool
+    ) -> Problem:
+        """Why there is no such end of a route."""
+        deployment = self._deployment
+        systems = self._loaded.hub.systems
+        system = name.partition("/")[0]
+        kind = t("source", "来源") if receives else t("target", "目标")
+        other = deployment.outbound if receives else deployment.inbound
+        if isinstance(place.document.data, dict) and not _is_list(place, path):
+            path = path[:-1]
+        if name in other:
+            text = (
+                t(f"{name!r} sends, it can't be a source", f"{name!r} 是发送接口，不能作为来源")
+                if receives
+                else t(f"{name!r} receives, it can't be a target", f"{name!r} 是接收接口，不能作为目标")
+            )
+            return place.problem(text, path, remedy=did_you_mean(name, known))
+        if "*" in name:
+            text = t(f"no {kind} matches {name!r}", f"没有与 {name!r} 匹配的{kind}")
+            if not receives:
+                remedy = t("name each target", "请逐一写出目标")
+                return place.problem(text, path, remedy=remedy)
+            return place.problem(text, path, remedy=did_you_mean(name, known), severity="warning")
+        if system in systems and not systems[system].enabled:
+            text = t(f"system {system!r} is switched off", f"系统 {system!r} 已停用")
+            remedy = t("switch it on, or the route off", "请启用该系统或停用此路由")
+            return place.problem(text, path, remedy=remedy, severity="warning")
+        if f"systems.{system}" in self._loaded.declared and system not in deployment.systems:
+            text = t(f"system {system!r} has problems and is left out", f"系统 {system!r} 存在问题，未启用")
+            return place.problem(text, path, remedy=t("correct them first", "请先解决其问题"))
+        names = [*known, *(sorted({bound.system for bound in known.values()}) if receives else ())]
+        return place.problem(
+            t(f"unknown {kind} {name!r}", f"未知的{kind} {name!r}"), path, remedy=did_you_mean(name, names)
+        )
+
+    # -- between -------------------------------------------------------------------------------------------------
+
+    def _check_types(self, route: RouteConfig, place: Place, target: Bound, problems: list[Problem]) -> None:
+        accepts = target.contract.accepts
+        if not _any_overlap(route.types, accepts):
+            text = t(
+                f"{target.place} accepts {listed(accepts)}: none of this route's types can match",
+                f"{target.place} 仅接受 {listed(accepts)}，本路由的类型均不匹配",
+            )
+            remedy = t("correct types here or accepts there", "请更正此处的 types 或对方的 accepts")
+            problems.append(place.problem(text, ("types",), remedy=remedy, severity="warning"))
+
+    def _check_pair(
+        self, route: RouteConfig, place: Place, source: Bound, target: Bound, problems: list[Problem]
+    ) -> None:
+        origin = self._deployment.origins[target.place]
+        codec = source.codec.name
+        for key in ("order_by", "idempotency"):
+            expression = getattr(target.contract, key)
+            if expression:
+                about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
+                problems.extend(expression_problems(expression, codec, origin, (key,), about))
+        name = target.contract.mapping if route.mapping is None else route.mapping
+        if name:
+            where: Origin = origin if route.mapping is None else place
+            problems.extend(self._mapping_problems(name, codec, target.codec.name, where, "mapping"))
+        elif route.mapping is None and codec != target.codec.name:
+            text = t(
+                f"{source.place} sends {codec}, {target.place} takes {target.codec.name}, and there is no mapping",
+                f"{source.place} 的格式为 {codec}，{target.place} 的格式为 {target.codec.name}，但没有映射",
+            )
+            remedy = t(
+                "name a mapping; mapping: '' sends the bytes as received", "请指定映射；mapping: '' 表示原样发送"
+            )
+            problems.append(place.problem(text, remedy=remedy))
+        reply = source.contract.reply_mapping
+        if source.contract.style == "request" and reply:
+            replies = target.contract.reply.codec or target.codec.name
+            where = self._deployment.origins[source.place]
+            problems.extend(self._mapping_problems(reply, replies, codec, where, "reply_mapping"))
+
+    def _mapping_problems(self, name: str, source: str, target: str, origin: Origin, key: str) -> list[Problem]:
+        if name not in self._mappings:
+            try:
+                self._mappings[name] = self._deployment.mappings.get(name)
+            except MappingError as error:
+                self._mappings[name] = error
+        found = self._mappings[name]
+        if isinstance(found, MappingError):
+            text = t(f"mapping {name!r}: {found.text}", f"映射 {name!r}：{found.text}")
+            return [origin.problem(text, (key,), remedy=found.remedy)]
+        remedy = t("choose a mapping that fits", "请选用相符的映射")
+        problems = []
+        if found.source_codec and found.source_codec != source:
+            text = t(
+                f"mapping {name!r} reads {found.source_codec}, but gets {source}",
+                f"映射 {name!r} 读取 {found.source_codec}，收到的却是 {source}",
+            )
+            problems.append(origin.problem(text, (key,), remedy=remedy))
+        if found.target_codec and found.target_codec != target:
+            text = t(
+                f"mapping {name!r} writes {found.target_codec}, but {target} is wanted",
+                f"映射 {name!r} 输出 {found.target_codec}，需要的却是 {target}",
+            )
+            problems.append(origin.problem(text, (key,), remedy=remedy))
+        return problems
+
+    def check_sources(self) -> None:
+        """Tell of interfaces whose messages would go nowhere, and of requests with more than one answer."""
+        deployment = self._deployment
+        routes: dict[str, list[str]] = {place: [] for place in deployment.inbound}
+        for name in deployment.routes:
+            for place in deployment.sources_of(name):
+                routes[place].append(name)
+        for place, names in routes.items():
+            bound = deployment.inbound[place]
+            origin = deployment.origins[place]
+            if not names:
+                text = t(f"no route takes the messages of {place}", f"没有路由处理 {place} 的消息")
+                remedy = t("add a route, or switch the interface off", "请添加路由或停用该接口")
+                severity = "error" if bound.contract.style == "request" else "warning"
+                deployment.problems.append(origin.problem_here(text, remedy=remedy, severity=severity))
+            if bound.contract.style == "request":
+                self._check_request(bound, names)
+
+    def _check_request(self, bound: Bound, names: list[str]) -> None:
+        routes = self._deployment.routes
+        for number, name in enumerate(names):
+            for earlier in names[:number]:
+                one, other = routes[earlier], routes[name]
+                if one.when or other.when or not _any_overlap(one.types, other.types):
+                    continue
+                text = t(
+                    f"{bound.place} waits for one reply, but route {earlier!r} takes the same messages",
+                    f"{bound.place} 只等待一个应答，但路由 {earlier!r} 也处理相同的消息",
+                )
+                remedy = t("tell them apart by types or when", "请用 types 或 when 加以区分")
+                place = self._loaded.place("routes", name)
+                self._deployment.problems.append(place.problem(text, remedy=remedy))
+
+
+def _is_list(place: Place, path: tuple[str | int, ...]) -> bool:
+    """Whether the end was written as a list item, not as plain text."""
+    data = place.document.data
+    for part in (*place.path, *path[:-1]):
+        data = data.get(part) if isinstance(data, dict) else None
+    return isinstance(data, list)
