@@ -1,0 +1,28 @@
+"""The adapter ``http``."""
+
+from __future__ import annotations
+
+from adapters.http.options import HttpConnect, HttpListen
+from adapters.http.receiver import HttpReceiver
+from adapters.http.sender import HttpSender
+from adapters.http.server import ServerPool
+from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+__all__ = ["HttpAdapter"]
+
+
+class HttpAdapter(Adapter):
+    """HTTP/1.1, plain or over TLS. Its receivers share one server for each host and port."""
+
+    name = "http"
+    listen_options = HttpListen
+    connect_options = HttpConnect
+
+    def __init__(self) -> None:
+        self._servers = ServerPool()
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        return HttpReceiver(bound, intake, self._servers)
+
+    def sender(self, bound: Bound) -> Sender:
+        return HttpSender(bound)

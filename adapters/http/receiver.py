@@ -1,0 +1,332 @@
+"""Receiving: an HTTP request becomes a message, the hub's receipt an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from adapters.access import AllowList
+from adapters.http.auth import Gate
+from adapters.http.coding import ACCEPT_ENCODING, BadCoding, TooLong, UnknownCoding, codings, decode_async
+from adapters.http.options import HttpListen
+from adapters.http.problem import RETRY_AFTER, SERVER, Refusal, problem_of, problem_response
+from adapters.http.server import HttpServer, Route, ServerPool
+from hub.api import Bound, IntakePort, Receipt, Receiver, StoreBusy
+from hub.i18n import t
+from hub.ids import id_text
+from hub.masking import mask_text
+
+__all__ = ["HttpReceiver"]
+
+_LONGEST_KEY = 256
+_LONGEST_LOGGED = 200
+_MOST_QUERY_FIELDS = 1000
+_MOST_PEERS = 4096
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HttpReceiver(Receiver):
+    """One listening HTTP interface."""
+
+    def __init__(self, bound: Bound, intake: IntakePort, servers: ServerPool) -> None:
+        self._bound = bound
+        self._intake = intake
+        self._servers = servers
+        self._options = options = cast(HttpListen, bound.options)
+        self._limit = bound.contract.max_size or options.max_size
+        self._gate = Gate(options.auth)
+        self._allow = AllowList(options.allow)
+        self._peers: dict[str, bool] = {}
+        self._types = frozenset(options.content_types)
+        self._reply_headers = {"Content-Type": bound.codec.content_type, **SERVER}
+        self._json_headers = {"Content-Type": "application/json", **SERVER}
+        self._route = Route(bound.place, options.path, tuple(options.methods), self._handle)
+        self._server: HttpServer | None = None
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._stopping = False
+
+    async def start(self) -> None:
+        self._stopping = False
+        server = self._servers.server(self._options)
+        await server.add(self._route, self._options)
+        self._server = server
+
+    async def stop(self, grace: float) -> None:
+        server = self._server
+        if server is None:
+            return
+        self._stopping = True
+        server.stop_listening(self._route)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        if self._under_way:
+            self._quiet.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._quiet.wait()
+            except TimeoutError:
+                pass  # what is stored stays accepted; only these callers don't hear of it
+        await server.remove(self._route, max(deadline - loop.time(), 0.5))
+        self._server = None
+
+    def status(self) -> dict[str, Any]:
+        server = self._server
+        options = self._options
+        return {
+            "host": options.host,
+            "port": server.port if server is not None else options.port,
+            "path": options.path,
+            "methods": list(options.methods),
+            "tls": options.tls is not None,
+            "connections": server.connections if server is not None else 0,
+            "refused_connections": server.refused if server is not None else 0,
+            "under_way": self._under_way,
+        }
+
+    # -- one call ------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest, parts: dict[str, str]) -> web.StreamResponse:
+        self._under_way += 1
+        remote = request.remote or ""
+        try:
+            self._admit(request, remote)
+            body = await self._body(request, parts, remote)
+            receipt = await self._submit(request, parts, body, remote)
+        except Refusal as refusal:
+            self._intake.refuse(self._bound, b"", refusal.as_error(), remote=remote)
+            return self._say_no(request, refusal)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+        return self._answer(request, receipt)
+
+    def _admit(self, request: web.BaseRequest, remote: str) -> None:
+        """Everything that can be refused before the body is read."""
+        headers = request.headers
+        permitted = self._peers.get(remote)
+        if permitted is None:
+            if len(self._peers) >= _MOST_PEERS:
+                self._peers.clear()
+            permitted = self._peers[remote] = self._allow.permits(remote)
+        if not permitted:
+            raise Refusal(
+                403,
+                "http.address",
+                ("this address may not call the interface", "该地址不允许调用此接口"),
+                ("have it added to listen.allow", "请将其加入 listen.allow"),
+            )
+        self._gate.check(headers)
+        if self._stopping or not self._intake.ready():
+            raise Refusal(
+                503,
+                StoreBusy.code,
+                ("the hub takes nothing in just now; nothing was stored", "枢纽暂时无法接收，未存储任何内容"),
+                ("send the same again later", "请稍后重发"),
+                {"Retry-After": RETRY_AFTER},
+            )
+        if self._types:
+            kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind not in self._types and kind.partition("/")[0] + "/*" not in self._types and request.can_read_body:
+                expected = ", ".join(self._options.content_types)
+                raise Refusal(
+                    415,
+                    "http.content_type",
+                    (f"this interface takes {expected}", f"该接口只接受 {expected}"),
+                    headers={"Accept": expected},
+                )
+        if int(headers.get("Content-Length", "0")) > self._limit:
+            raise self._too_large()
+        expect = headers.get("Expect")
+        if expect is not None and expect.lower() != "100-continue":
+            raise Refusal(417, "http.expect", ("only 100-continue is understood", "仅支持 100-continue"))
+        if len(headers.get("Idempotency-Key", "")) > _LONGEST_KEY:
+            raise Refusal(
+                400,
+                "http.idempotency_key",
+                (
+                    f"Idempotency-Key is longer than {_LONGEST_KEY} characters",
+                    f"Idempotency-Key 超过 {_LONGEST_KEY} 个字符",
+                ),
+            )
+
+    async def _body(self, request: web.BaseRequest, parts: dict[str, str], remote: str) -> bytes:
+        """The message: the body with its content codings undone, or the query where the interface says so."""
+        headers = request.headers
+        try:
+            applied = codings(headers["Content-Encoding"]) if "Content-Encoding" in headers else []
+        except UnknownCoding as error:
+            raise Refusal(
+                415,
+                "http.content_encoding",
+                (f"the content coding {_clean(str(error))} is not understood", f"不支持内容编码 {_clean(str(error))}"),
+                (f"use {ACCEPT_ENCODING}", f"请使用 {ACCEPT_ENCODING}"),
+                {"Accept-Encoding": ACCEPT_ENCODING},
+            ) from None
+        body = await self._read(request)
+        if applied and body:
+            try:
+                body = await decode_async(body, applied, self._limit)
+            except TooLong:
+                raise self._too_large() from None
+            except BadCoding as error:
+                raise Refusal(
+                    400,
+                    "http.content_encoding",
+                    (
+                        f"the body is not what Content-Encoding says: {error}",
+                        f"消息体与 Content-Encoding 不符：{error}",
+                    ),
+                ) from None
+        if not body and self._options.query_as_body:
+            body = _query_object(request, parts)
+        return body
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """The body as it comes, never more than the limit."""
+        content = request.content
+        if content.is_eof():
+            return content.read_nowait()
+        if "Expect" in request.headers and request.version >= HttpVersion11:
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._options.body_timeout):
+                while piece := await content.readany():
+                    size += len(piece)
+                    if size > self._limit:
+                        raise self._too_large()
+                    pieces.append(piece)
+        except TimeoutError:
+            limit = f"{self._options.body_timeout:g}"
+            raise Refusal(
+                408,
+                "http.body_timeout",
+                (f"the body was not complete within {limit} s", f"消息体未在 {limit} 秒内接收完整"),
+                headers={"Connection": "close"},
+            ) from None
+        except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+            raise Refusal(
+                400,
+                "http.body_incomplete",
+                ("the body is cut short or its framing is broken", "消息体不完整或分块格式错误"),
+                headers={"Connection": "close"},
+            ) from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _submit(self, request: web.BaseRequest, parts: dict[str, str], body: bytes, remote: str) -> Receipt:
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+
+        def done(receipt: Receipt) -> None:
+            if not future.done():  # cancelled when the server is closed under a call
+                future.set_result(receipt)
+
+        headers = request.headers
+        params = {name: _logged(value) for name, value in parts.items()}
+        params["method"] = request.method
+        params["path"] = _logged(request.raw_path.partition("?")[0]) if parts else self._options.path
+        for name in self._options.log_headers:
+            if name in headers:
+                params[name] = _logged(headers[name])
+        self._intake.submit(
+            self._bound, body, done, remote=remote, control_id=_clean(headers.get("Idempotency-Key", "")), params=params
+        )
+        return await future
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _answer(self, request: web.BaseRequest, receipt: Receipt) -> web.StreamResponse:
+        if not receipt.accepted:
+            return self._not_accepted(request, receipt)
+        if receipt.reply is not None:
+            return web.Response(status=receipt.reply_status or 200, body=receipt.reply, headers=self._reply_headers)
+        status = self._options.accepted_status
+        if status == 204:
+            return web.Response(status=204, headers=SERVER)
+        word = receipt.outcome.word
+        if word == "ok":
+            word = "accepted"
+        return web.Response(
+            status=status,
+            body=b'{"message_id":"%b","outcome":"%b"}' % (id_text(receipt.message_id).encode(), word.encode()),
+            headers=self._json_headers,
+        )
+
+    def _not_accepted(self, request: web.BaseRequest, receipt: Receipt) -> web.Response:
+        error = receipt.error
+        status, code = problem_of(error)
+        text = mask_text(error.text) if error is not None else t("the message was refused", "消息被拒绝")
+        remedy = error.remedy if error is not None else ""
+        return problem_response(
+            request.headers.get("Accept-Language", ""),
+            request.raw_path.partition("?")[0],
+            status,
+            code,
+            (text, text),
+            remedy=(remedy, remedy),
+            message_id=receipt.message_id,
+            headers={"Retry-After": RETRY_AFTER} if status in (503, 409) else None,
+        )
+
+    def _say_no(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        answer = problem_response(
+            request.headers.get("Accept-Language", ""),
+            request.raw_path.partition("?")[0],
+            refusal.status,
+            refusal.code,
+            refusal.detail,
+            remedy=refusal.remedy,
+            headers=refusal.headers,
+        )
+        if self._stopping or "Connection" in refusal.headers:
+            answer.force_close()
+        return answer
+
+    def _too_large(self) -> Refusal:
+        limit = self._limit
+        return Refusal(
+            413,
+            "http.too_large",
+            (f"this interface takes messages of at most {limit} bytes", f"该接口最多接收 {limit} 字节的消息"),
+            ("split the message, or have max_size of the interface raised", "请拆分消息，或调大该接口的 max_size"),
+        )
+
+
+def _query_object(request: web.BaseRequest, parts: dict[str, str]) -> bytes:
+    """Query parameters and path parts as a JSON object; a repeated parameter becomes a list, a path part wins."""
+    query = request.raw_path.partition("?")[2]
+    found: dict[str, str | list[str]] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_QUERY_FIELDS)
+        for name, value in pairs:
+            earlier = found.get(name)
+            if earlier is None:
+                found[name] = value
+            elif isinstance(earlier, list):
+                earlier.append(value)
+            else:
+                found[name] = [earlier, value]
+        return orjson.dumps(found | parts)
+    except (ValueError, TypeError):
+        raise Refusal(
+            400,
+            "http.query",
+            ("the query is not UTF-8 or has too many parameters", "查询参数不是 UTF-8 编码或数量过多"),
+        ) from None
+
+
+def _clean(value: str) -> str:
+    """Without control characters and the stand-ins of bytes that are not UTF-8."""
+    return value if value.isprintable() else "".join(char if char.isprintable() else "?" for char in value)
+
+
+def _logged(value: str) -> str:
+    return mask_text(_clean(value[:_LONGEST_LOGGED]))
