@@ -68,6 +68,8 @@ def is_id_number(value: str) -> bool:
         return _digits(value) and value[0] in "12345678" and _date(value[8:10], value[10:12])
     if len(value) != 18 or not _digits(value[:17]) or value[0] not in "12345678":
         return False
+    if value[6:8] not in ("18", "19", "20") or not _date(value[10:12], value[12:14]):
+        return False  # one in eleven numbers made of a time stamp would pass the check character alone
     total = sum(weight * int(digit) for weight, digit in zip(_ID_WEIGHTS, value, strict=False))
     return _ID_CHECKS[total % 11] == value[17].upper()
 
@@ -107,7 +109,7 @@ def key_digest(value: str, salt: bytes) -> str:
 # Any number worth masking has at least 11 digits, in one run or in groups with single separators. Wherever it begins, every 4th
 # character of the text then has two digits in a row (the groups below were checked one by one; the tests do it again).
 _EVERY = 4
-_maybe_number = re.compile(r"[0-9]{2}").search
+_maybe_number = re.compile(r"[0-9][0-9]").search
 
 _NUMBER = re.compile(
     r"(?<![0-9])(?:"
@@ -165,8 +167,6 @@ def _any_case(words: str) -> str:
 # The cheap test starts from the separator, of which a line has few, and looks back at the end of the label.
 _ENDS_3 = _any_case("pwd|key")
 _ENDS_4 = _any_case("word|sswd|rase|cret|oken|tion|okie|ture|tial|ials|name|n_id|n-id|onid")
-
-
 _GAP = r"[\"'\s]"
 _ESCAPED = r"\\[\"']"
 
@@ -177,10 +177,26 @@ def _ended_by(gap: str) -> str:
     return rf"(?:{longest}|(?<=[xX][mM]{gap}.)|(?<=[名者人员机主码令钥牌称]{gap}.))"
 
 
-_maybe_label = re.compile(
-    rf"[:=：>](?:(?<=[dDyYeEtTnNlLsSmM名者人员机主码令钥牌称].){_ended_by('')}"
-    rf"|(?<=[\"'\s].)(?:{_ended_by(_GAP)}|{_ended_by(_ESCAPED)}))"
-).search
+# One pattern for each separator: the scanner jumps to a single literal character far quicker than to one of a set.
+_LABELS = tuple(
+    (
+        separator,
+        re.compile(
+            rf"{separator}(?:(?<=[dDyYeEtTnNlLsSmM名者人员机主码令钥牌称].){_ended_by('')}"
+            r"|(?<=[\"'\s]\s.)"
+            rf"|(?<=[\"'\s].)(?:{_ended_by(_GAP)}|{_ended_by(_ESCAPED)}))"
+        ).search,
+    )
+    for separator in ":=>："
+)
+
+
+def _maybe_label(text: str) -> bool:
+    for separator, search in _LABELS:
+        if separator in text and search(text):
+            return True
+    return "assword " in text  # <wsse:Password Type="…">
+
 
 _QUOTE = r"(?:\\?[\"'])?"
 _SEPARATOR = rf"{_QUOTE}\s{{0,4}}(?:=>|[:=：>])\s{{0,4}}"
@@ -196,7 +212,7 @@ _SECRET = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BEARER = re.compile(r"\b(bearer\s{1,4})[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.DOTALL)
 _USERINFO = re.compile(r"(://[^\s/:@\"'<>]{0,256}:)[^\s/\"'<>]{1,1024}@")
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])([A-Za-z0-9._%+-]{1,64})(@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
@@ -204,7 +220,7 @@ _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])([A-Za-z0-9._%+-]{1,64})(@[A-Za-z0-9-
 _CHINESE_NAME = rf"[{_CJK}]{{1,10}}(?:[·•][{_CJK}]{{1,10}}){{1,4}}|[{_CJK}]{{2,4}}"
 _NAMED = re.compile(
     rf"((?:姓名|患者|病人|联系人|监护人|驾驶员|司机|收货人|发货人|户主)(?:姓名|名称)?{_SEPARATOR}{_QUOTE})({_CHINESE_NAME})"
-    rf"|((?:name|\bxm|_xm){_SEPARATOR}{_QUOTE})({_CHINESE_NAME})(?![{_CJK}])"
+    rf"|((?:name|xm){_SEPARATOR}{_QUOTE})({_CHINESE_NAME})(?![{_CJK}])"
     r"|((?:patient|full|real|given|family|first|last|contact|driver|guardian)[_ -]?name"
     rf"{_SEPARATOR}{_QUOTE})([A-Z][A-Za-z'.-]*(?:[ ,^][A-Z][A-Za-z'.-]*){{0,3}})",
     re.IGNORECASE,
@@ -234,7 +250,7 @@ def mask_text(text: str) -> str:
     """
     if _maybe_number(text[::_EVERY]):
         text = _NUMBER.sub(_number, text)
-    if _maybe_label(text) or "assword " in text:
+    if _maybe_label(text):
         text = _NAMED.sub(_named, _SECRET.sub(_secret, text))
     if "earer " in text or "EARER " in text:
         text = _BEARER.sub(rf"\g<1>{SECRET}", text)
