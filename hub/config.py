@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from hub.contract import HubConfig, Model, RouteConfig, SystemConfig
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
@@ -29,25 +31,18 @@ _NAME_REMEDY = ("use letters, digits, - and _, e.g. his_east", "请使用字母�
 
 @dataclass(slots=True)
 class LoadedConfig:
-    """The configuration as read; everything in ``hub`` is valid, what isn't is left out and told in ``problems``."""
+    """The configuration as read; what isn't valid is left out and told in ``problems``."""
 
     file: Path
-    hub: HubConfig
+    config: HubConfig | None  # with systems and routes of all files; None: hub.yaml itself has errors
     problems: list[Problem]
     plugin_folders: list[Path]
     mapping_folders: list[Path]
     store_path: Path
-    unusable: bool = False  # hub.yaml itself has errors: nothing can be started with it
     admin_token: Secret | None = None  # None: not configured
+    systems: dict[str, SystemConfig] = field(default_factory=dict)
+    routes: dict[str, RouteConfig] = field(default_factory=dict)
     declared: dict[str, Place] = field(default_factory=dict)  # "systems.his" -> where it is written
-
-    def place(self, part: str, name: str) -> Place:
-        """Where a system (``part`` is ``systems``) or a route (``routes``) is written."""
-        return self.declared[f"{part}.{name}"]
-
-    @property
-    def errors(self) -> list[Problem]:
-        return [problem for problem in self.problems if problem.severity == "error"]
 
 
 def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
@@ -55,38 +50,44 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
     file = Path(os.path.normpath(path))
     problems: list[Problem] = []
     document = _read(file, problems)
-    data: dict[str, Any] = {}
-    if document is not None:
-        data = _top_level(document, problems)
+    if document is None:
+        document = Document(file, b"", {})
+    data = _top_level(document, problems)
     own = {key: value for key, value in data.items() if key not in _PARTS}
-    hub = None if document is None else validate(HubConfig, own, document.place(), problems)
-    unusable = hub is None or any(problem.severity == "error" for problem in problems)
-    if hub is None:
-        hub = HubConfig(include=[])
+    whole = validate(HubConfig, own, document.place(), problems)
+    # The good parts of a bad file are still used to look for further problems.
+    config = whole or HubConfig.model_validate({key: value for key, value in own.items() if _is_valid(key, value)})
     base = file.parent
     loaded = LoadedConfig(
         file=file,
-        hub=hub,
+        config=None,
         problems=problems,
-        plugin_folders=[_join(base, folder) for folder in hub.plugins],
-        mapping_folders=[_join(base, folder) for folder in hub.mappings],
-        store_path=_join(base, hub.store.path),
-        unusable=unusable,
+        plugin_folders=[_join(base, folder) for folder in config.plugins],
+        mapping_folders=[_join(base, folder) for folder in config.mappings],
+        store_path=_join(base, config.store.path),
     )
-    if document is None:
-        return loaded
-    _check_folders(loaded, document)
-    if hub.admin.token:
+    if config.admin.token:
         try:
-            loaded.admin_token = resolve(hub.admin.token, base)
+            loaded.admin_token = resolve(config.admin.token, base)
         except HubError as error:
             problems.append(document.problem(error.text, ("admin", "token"), remedy=error.remedy))
-            loaded.unusable = True
-    documents = [document, *_included(hub.include, document, problems)]
-    systems = _collect("systems", SystemConfig, documents, loaded)
-    routes = _collect("routes", RouteConfig, documents, loaded)
-    loaded.hub = hub.model_copy(update={"systems": systems, "routes": routes})
+    usable = not any(problem.severity == "error" for problem in problems)
+    if document.data:
+        _check_folders(loaded, document)
+    documents = [document, *_included(config.include, document, problems)]
+    loaded.systems = _collect("systems", SystemConfig, documents, loaded)
+    loaded.routes = _collect("routes", RouteConfig, documents, loaded)
+    if usable:
+        loaded.config = config.model_copy(update={"systems": loaded.systems, "routes": loaded.routes})
     return loaded
+
+
+def _is_valid(key: str, value: Any) -> bool:
+    try:
+        HubConfig.model_validate({key: value})
+    except ValidationError:
+        return False
+    return True
 
 
 def _join(base: Path, path: str) -> Path:

@@ -23,7 +23,7 @@ from hub.registry import LoadedPlugin, Registry
 from hub.routes import check_receivers, resolve_routes
 from hub.settings import check_settings, referenced, substitute
 from hub.validation import did_you_mean, expression_problems, validate
-from hub.workers import assign_workers
+from hub.workers import assign_workers, worker_conflicts
 from hub.yaml_source import KeyPath, Place
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Deployment:
     routes: dict[str, RouteConfig] = field(default_factory=dict)
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)  # route -> places its ``from`` stands for
     problems: list[Problem] = field(default_factory=list)
+    declared: dict[str, Place] = field(default_factory=dict)  # "systems.his" -> where it is written
     origins: dict[str, InterfaceOrigin] = field(default_factory=dict)  # place -> where its keys are written
 
     @property
@@ -69,28 +70,19 @@ class Deployment:
             users.setdefault(system.plugin, []).append(name)
         rows: list[dict[str, Any]] = [
             {
-                "id": plugin_id,
+                "id": name,
                 "name": plugin.contract.name,
                 "version": plugin.contract.version,
                 "catalog": plugin.contract.catalog,
                 "assumed": plugin.contract.assumed,
                 "loaded": True,
-                "systems": users.get(plugin_id, []),
-                "interfaces": [
-                    {
-                        "id": interface_id,
-                        "name": interface.name,
-                        "direction": interface.direction,
-                        "style": interface.style,
-                        "adapter": interface.adapter,
-                        "codec": interface.codec,
-                    }
-                    for interface_id, interface in plugin.contract.interfaces.items()
-                ],
+                "interfaces": list(plugin.contract.interfaces),
+                "systems": users.get(name, []),
             }
-            for plugin_id, plugin in sorted(self.registry.plugins.items())
+            for name, plugin in sorted(self.registry.plugins.items())
         ]
-        rows.extend({"id": name, "loaded": False} for name in sorted(self.registry.failed))
+        empty = {"name": "", "version": "", "catalog": "", "assumed": False, "interfaces": [], "systems": []}
+        rows.extend({"id": name, **empty, "loaded": False} for name in sorted(self.registry.failed))
         return rows
 
 
@@ -140,7 +132,7 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     )
 
     loaded = load_config(config_file)
-    if loaded.unusable:
+    if loaded.config is None:
         raise ConfigError(loaded.problems)
     registry = Registry.discover(loaded.plugin_folders)
     folders = [folder for folder in loaded.mapping_folders if folder.is_dir()]
@@ -150,25 +142,26 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
 
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
     """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
-    deployment = Deployment(loaded.hub, registry, mappings)
+    deployment = Deployment(loaded.config or HubConfig(), registry, mappings, declared=loaded.declared)
     problems = deployment.problems
     problems.extend(loaded.problems)
     problems.extend(registry.problems)
-    for name, system in loaded.hub.systems.items():
+    for name, system in loaded.systems.items():
         if system.enabled:
-            _System(name, system, loaded, deployment).add()
+            _System(name, system, deployment).add()
     check_receivers(deployment)
     resolve_routes(deployment, loaded)
+    problems.extend(worker_conflicts(deployment))
     return deployment, problems
 
 
 class _System:
     """Binds the interfaces of one system."""
 
-    def __init__(self, name: str, system: SystemConfig, loaded: LoadedConfig, deployment: Deployment) -> None:
+    def __init__(self, name: str, system: SystemConfig, deployment: Deployment) -> None:
         self._name = name
         self._system = system
-        self._place = loaded.place("systems", name)
+        self._place = deployment.declared[f"systems.{name}"]
         self._deployment = deployment
         self._registry = deployment.registry
         self._problems: list[Problem] = []

@@ -108,7 +108,7 @@ def _shape(path: str) -> str:
 def resolve_routes(deployment: Deployment, loaded: LoadedConfig) -> None:
     """Check every route against the systems; those without errors become part of the deployment."""
     checker = _Routes(deployment, loaded)
-    for name, route in loaded.hub.routes.items():
+    for name, route in loaded.routes.items():
         if route.enabled:
             checker.resolve(name, route)
     checker.check_sources()
@@ -125,7 +125,7 @@ class _Routes:
 
     def resolve(self, name: str, route: RouteConfig) -> None:
         deployment = self._deployment
-        place = self._loaded.place("routes", name)
+        place = self._loaded.declared[f"routes.{name}"]
         problems: list[Problem] = []
         sources = self._sources(route, place, problems)
         targets = self._targets(route, place, problems)
@@ -189,7 +189,7 @@ class _Routes:
     ) -> Problem:
         """Why there is no such end of a route."""
         deployment = self._deployment
-        systems = self._loaded.hub.systems
+        systems = self._loaded.systems
         system = name.partition("/")[0]
         kind = t("source", "来源") if receives else t("target", "目标")
         other = deployment.outbound if receives else deployment.inbound
@@ -317,7 +317,7 @@ class _Routes:
                     f"{bound.place} 只等待一个应答，但路由 {earlier!r} 也处理相同的消息",
                 )
                 remedy = t("tell them apart by types or when", "请用 types 或 when 加以区分")
-                place = self._loaded.place("routes", name)
+                place = self._loaded.declared[f"routes.{name}"]
                 self._deployment.problems.append(place.problem(text, remedy=remedy))
 
 

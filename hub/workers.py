@@ -10,7 +10,7 @@ from hub.i18n import t
 if TYPE_CHECKING:
     from hub.deployment import Deployment
 
-__all__ = ["assign_workers", "worker_groups"]
+__all__ = ["assign_workers", "worker_conflicts", "worker_groups"]
 
 
 def worker_groups(deployment: Deployment) -> list[list[str]]:
@@ -44,49 +44,58 @@ def worker_groups(deployment: Deployment) -> list[list[str]]:
     return [sorted(group) for _, group in sorted(groups.items())]
 
 
+def worker_conflicts(deployment: Deployment) -> list[Problem]:
+    """Systems that need one worker and ask for different ones."""
+    problems: list[Problem] = []
+    for group in worker_groups(deployment):
+        asked = [(name, deployment.systems[name].worker) for name in group]
+        asked = [(name, worker) for name, worker in asked if worker is not None]
+        for name, worker in asked[1:]:
+            first, chosen = asked[0]
+            if worker == chosen:
+                continue
+            text = t(
+                f"worker {worker}, but {first!r} has worker {chosen} and both send in order to a common target",
+                f"worker 为 {worker}，而 {first!r} 为 {chosen}，二者须按序发往同一目标",
+            )
+            remedy = t("give both the same worker", "请指定相同的 worker")
+            problems.append(deployment.declared[f"systems.{name}"].problem(text, ("worker",), remedy=remedy))
+    return problems
+
+
 def assign_workers(deployment: Deployment, workers: int) -> dict[str, int]:
     """System -> worker, the same for the same deployment on every call.
 
     Groups go, the one with most inbound interfaces first, to the worker that has fewest; ``worker:`` of a system decides
-    for its group. Raises :class:`ConfigError` when two systems of a group ask for different workers, or for one
-    that doesn't exist.
+    for its group. Raises :class:`ConfigError` when two systems of a group ask for different workers, or when one asks for
+    a worker that doesn't exist.
     """
     if workers < 1:
         raise ValueError("at least one worker")
-    load = [0] * workers
+    problems = worker_conflicts(deployment)
+    for name, system in deployment.systems.items():
+        if system.worker is not None and system.worker >= workers:
+            text = t(f"there is no worker {system.worker}", f"没有工作进程 {system.worker}")
+            remedy = t(
+                f"write 0 to {workers - 1}, or start more workers", f"请写 0 至 {workers - 1}，或启动更多工作进程"
+            )
+            problems.append(deployment.declared[f"systems.{name}"].problem(text, ("worker",), remedy=remedy))
+    if problems:
+        raise ConfigError(problems)
     weight = dict.fromkeys(deployment.systems, 0)
     for bound in deployment.inbound.values():
         weight[bound.system] += 1
+    load = [0] * workers
     result: dict[str, int] = {}
-    problems: list[Problem] = []
     free: list[tuple[int, list[str]]] = []
     for group in worker_groups(deployment):
         total = sum(weight[name] for name in group)
-        asked = {name: worker for name in group if (worker := deployment.systems[name].worker) is not None}
-        for name, worker in asked.items():
-            if worker >= workers:
-                text = t(f"there is no worker {worker}", f"没有工作进程 {worker}")
-                remedy = t(f"write 0 to {workers - 1}", f"请写 0 至 {workers - 1}")
-                problems.append(Problem(text, key=f"systems.{name}.worker", remedy=remedy))
-        if len(set(asked.values())) > 1:
-            one, other = [name for name, _ in sorted(asked.items(), key=lambda item: (item[1], item[0]))][
-                :: len(asked) - 1
-            ]
-            text = t(
-                f"{one!r} and {other!r} send in order to a common target and need one worker",
-                f"{one!r} 与 {other!r} 须按序发往同一目标，应由同一工作进程负责",
-            )
-            remedy = t(f"give {one!r} and {other!r} the same worker", f"请为 {one!r} 与 {other!r} 指定相同的 worker")
-            problems.append(Problem(text, key=f"systems.{other}.worker", remedy=remedy))
-        elif asked:
-            worker = next(iter(asked.values()))
-            if worker < workers:
-                load[worker] += total
-            result.update(dict.fromkeys(group, worker))
-        else:
+        chosen = next((w for name in group if (w := deployment.systems[name].worker) is not None), None)
+        if chosen is None:
             free.append((total, group))
-    if problems:
-        raise ConfigError(problems)
+        else:
+            load[chosen] += total
+            result.update(dict.fromkeys(group, chosen))
     for total, group in sorted(free, key=lambda item: (-item[0], item[1])):
         worker = load.index(min(load))
         load[worker] += total
