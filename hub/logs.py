@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import re
 import sys
@@ -188,7 +189,7 @@ class LogOutput(logging.Handler):
                 self._write(record)
             if self._queue.empty() or record is None:
                 ending = self._stopping.is_set() and self._queue.empty()
-                now = time.monotonic() + (REPEAT_WINDOW_S if ending else 0.0)
+                now = math.inf if ending else time.monotonic()
                 for (name, level, message), repeats in self._repeats.over(now):
                     again = t(f"{message} … repeated {repeats} times", f"{message} … 重复 {repeats} 次")
                     self._write(_made(name, level, again))
