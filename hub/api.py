@@ -169,6 +169,11 @@ class Sender(ABC):
         :class:`TransientError` when the outcome is unknown or may change, :class:`PermanentError` when it can't.
         """
 
+    @property
+    def capacity(self) -> int:
+        """Calls it can make at once; 0 = as many as it is given. More would only wait inside it, their timeout running."""
+        return 0
+
     @abstractmethod
     async def probe(self) -> str:
         """Test the connection without side effects; returns a short text, raises :class:`SendError` when it fails."""

@@ -7,6 +7,7 @@ can't be accepted is refused with the reason, and the call log keeps the bytes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
@@ -117,6 +118,7 @@ class Intake:
         self._world: World
         self._open = 0  # messages handed in and not answered yet
         self._stopping = False
+        self._all_answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def use(self, world: World, router: Router) -> None:
@@ -195,17 +197,17 @@ class Intake:
         except HubError as error:
             return self._refuse(source, raw, error, done, started, remote, control_id, params)
         except RecursionError:
-            error = HubError(t("nested too deeply", "嵌套过深"), code="codec.depth")
-            return self._refuse(source, raw, error, done, started, remote, control_id, params)
+            too_deep = HubError(t("nested too deeply", "嵌套过深"), code="codec.depth")
+            return self._refuse(source, raw, too_deep, done, started, remote, control_id, params)
         if source.request and len(routed) != 1:
-            error = HubError(
+            unroutable = HubError(
                 t(
                     f"a request needs exactly one target, {len(routed)} routes match",
                     f"请求式消息须恰有一个目标，现有 {len(routed)} 条路由匹配",
                 ),
                 code="route.request",
             )
-            return self._refuse(source, raw, error, done, started, remote, control_id, params)
+            return self._refuse(source, raw, unroutable, done, started, remote, control_id, params)
         next_id = self._store.ids.next
         deliveries = [
             Delivery(
@@ -310,10 +312,10 @@ class Intake:
             offer = self._engine.offer
             for delivery in deliveries:
                 offer(delivery)
-            self._open -= 1
+            self._answered()
             done(Receipt(outcome, message.id, message.type, message.control_id))
             return
-        self._open -= 1
+        self._answered()
         if outcome is Outcome.DUPLICATE:
             stats.duplicate += 1
             if source.request:
@@ -342,7 +344,7 @@ class Intake:
             if not answered:
                 answered = True
                 timer.cancel()
-                self._open -= 1
+                self._answered()
                 done(receipt)
 
         def settled(final: Delivery, verdict: Verdict, reply: Reply | None) -> None:
@@ -399,14 +401,19 @@ class Intake:
             )
             done(Receipt(Outcome.FAILED, result.earlier, message.type, message.control_id, error))
         finally:
-            self._open -= 1
+            self._answered()
 
     async def drain(self, grace: float) -> None:
         """Take in nothing more and wait until everything handed in is answered, at most ``grace`` seconds."""
         self._stopping = True
-        deadline = time.monotonic() + grace
-        while self._open and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered.wait(), grace)
+
+    def _answered(self) -> None:
+        self._open -= 1
+        if self._stopping and not self._open:
+            self._all_answered.set()
 
 
 def _text(value: Any) -> str:

@@ -16,8 +16,8 @@ from hub.contract import HubConfig
 from hub.delivery.engine import DeliveryEngine
 from hub.deployment import Deployment, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
-from hub.intake import Intake
 from hub.i18n import t
+from hub.intake import Intake
 from hub.logs import get_logger
 from hub.masking import mask_text
 from hub.metrics import Metrics
@@ -116,7 +116,7 @@ class Node:
         except BaseException:
             await self.stop(0.0)
             raise
-        if config.store.text_index is not None:
+        if self.deployment:
             self._indexer = IndexerProcess(
                 [folder], text=config.store.text_index, text_messages=config.store.text_index_messages
             )

@@ -146,7 +146,9 @@ class Operations:
             await self._store.apply(
                 create=create,
                 update=update,
-                audit=audit_entry(actor, f"delivery.{verb}", f"{len(update) or len(create)} deliveries", detail, reason),
+                audit=audit_entry(
+                    actor, f"delivery.{verb}", f"{len(update) or len(create)} deliveries", detail, reason
+                ),
             )
         except HubError:
             # Nothing was changed in the store: what was taken out of the queues goes back.
@@ -167,10 +169,8 @@ class Operations:
             return t("there is no such delivery", "没有这个投递")
         if delivery.state not in _FROM[verb]:
             return t(
-                f"it is {delivery.state.word}; {verb} applies to "
-                + ", ".join(state.word for state in _FROM[verb]),
-                f"当前状态为 {delivery.state.word}；该操作只适用于 "
-                + "、".join(state.word for state in _FROM[verb]),
+                f"it is {delivery.state.word}; {verb} applies to " + ", ".join(state.word for state in _FROM[verb]),
+                f"当前状态为 {delivery.state.word}；该操作只适用于 " + "、".join(state.word for state in _FROM[verb]),
             )
         if delivery.parts:
             return t("it was split; act on its parts", "已拆分，请对各部分操作")

@@ -50,9 +50,7 @@ class Replayed:
             "same": self.same,
             "compared": self.changes is not None,
             "error": self.error,
-            "changes": [
-                {"path": c.path, "kind": c.kind, "old": c.old, "new": c.new} for c in self.changes or ()
-            ],
+            "changes": [{"path": c.path, "kind": c.kind, "old": c.old, "new": c.new} for c in self.changes or ()],
         }
 
 
@@ -77,9 +75,7 @@ class Replayer:
                 return
             query.before = page.rows[-1].id
 
-    async def run(
-        self, message_id: int, *, target: str = "", mapping: CompiledMapping | None = None
-    ) -> list[Replayed]:
+    async def run(self, message_id: int, *, target: str = "", mapping: CompiledMapping | None = None) -> list[Replayed]:
         """Run one message for each target it went to, or for the one given."""
         message = await self._reader.message(message_id)
         if message is None:

@@ -36,6 +36,10 @@ def type_matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda message_type: match(message_type) is not None
 
 
+def _both(first: Callable[[str], bool], second: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda message_type: first(message_type) and second(message_type)
+
+
 def order_key_of(bound: Bound, source_codec: str) -> OrderKey:
     """The function that reads a target's ordering key from a source message."""
     expression = bound.contract.order_by
@@ -90,9 +94,7 @@ class Router:
                         continue
                     accepts = type_matcher(bound.contract.accepts)
                     entry = TargetRoute(route_id, target, when, order_key_of(bound, codec))
-                    self._by_source.setdefault(place, []).append(
-                        (lambda kind, a=matches, b=accepts: a(kind) and b(kind), entry)
-                    )
+                    self._by_source.setdefault(place, []).append((_both(matches, accepts), entry))
 
     def targets(self, source: str, message_type: str, tree: Any, context: Context) -> list[TargetRoute]:
         """The targets of a message; empty: it is stored and counted as filtered."""

@@ -112,6 +112,10 @@ class HttpSender(Sender):
             return Reply(True, body, status, str(status))
         return _refusal(response, body)
 
+    @property
+    def capacity(self) -> int:
+        return self._options.connections
+
     async def probe(self) -> str:
         started = time.perf_counter()
         client = self._client

@@ -86,6 +86,10 @@ class MllpSender(Sender):
             raise self._too_late(queued, link, outgoing.timeout) from None
         return self._verdict(reply)
 
+    @property
+    def capacity(self) -> int:
+        return self._options.connections
+
     async def probe(self) -> str:
         loop = asyncio.get_running_loop()
         started = loop.time()

@@ -113,6 +113,7 @@ class Classifier:
         return Verdict(
             Outcome.REJECTED,
             code,
-            message or t("the target refused it, and its code is not in the contract", "对方拒绝，且返回码未在契约中声明"),
+            message
+            or t("the target refused it, and its code is not in the contract", "对方拒绝，且返回码未在契约中声明"),
             "classify",
         )

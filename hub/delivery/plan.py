@@ -87,9 +87,7 @@ class Plan:
         key = id_text(delivery.id)
         try:
             if contract.idempotency:
-                read = compile_expression(
-                    contract.idempotency, message.codec, key=f"{self.bound.place}.idempotency"
-                )
+                read = compile_expression(contract.idempotency, message.codec, key=f"{self.bound.place}.idempotency")
                 found = read(decode_message(message, self._world), context)
                 if found not in (None, ""):
                     key = f"{found}-{delivery.part}" if delivery.part else str(found)

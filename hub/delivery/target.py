@@ -35,7 +35,7 @@ OVERDUE_S = 5.0
 #: Deliveries read from the store at a time, and bytes of them.
 PAGE = 500
 PAGE_BYTES = 8 << 20
-#: How often a paused target looks whether it may go on.
+#: How often a target looks whether a store that can't be written has recovered.
 LOOK_AGAIN_S = 0.2
 
 #: Called when a delivery is final: the delivery, how its last attempt ended, the target's reply.
@@ -81,7 +81,6 @@ class Target:
         self.stats = stats
         self.queue = KeyedQueue(window)
         self.breaker = CircuitBreaker(plan.bound.contract.breaker, time.monotonic)
-        self.paused = False
         self._bucket = self._make_bucket()
         self._store = store
         self._budget = budget
@@ -124,8 +123,13 @@ class Target:
         self._grow()
         self._wake_all()
 
+    @property
+    def _concurrency(self) -> int:
+        wanted = self.plan.bound.contract.concurrency
+        return min(wanted, self.sender.capacity or wanted)
+
     def _grow(self) -> None:
-        while len(self._workers) < self.plan.bound.contract.concurrency and not self._stopping:
+        while len(self._workers) < self._concurrency and not self._stopping:
             index = len(self._workers)
             self._workers.append(asyncio.create_task(self._work(index), name=f"deliver {self.place} {index}"))
 
@@ -296,7 +300,7 @@ class Target:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - we run in one
-        while not self._stopping and index < self.plan.bound.contract.concurrency:
+        while not self._stopping and index < self._concurrency:
             delivery = self._next()
             if delivery is None:
                 future = loop.create_future()
@@ -323,7 +327,7 @@ class Target:
         if len(ready) < 2 and (self.queue.behind or self.queue.wanted):
             self._feed.set()
         while ready:
-            if self.paused or not self._store.writable:
+            if not self._store.writable:
                 self._wake_in(LOOK_AGAIN_S)
                 return None
             first = ready[0]
@@ -575,15 +579,16 @@ class Target:
     # -- for people ----------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, object]:
-        """Figures for the status page."""
+        """Figures for the status page; ``oldest_age`` in seconds, of what could be sent now."""
+        ready = self.queue.ready
         return {
             "target": self.place,
-            "paused": self.paused,
             "breaker": self.breaker.state,
             "in_flight": len(self._in_flight),
             "ready": len(self.queue.ready),
             "retrying": len(self._timers),
             "in_memory": len(self.queue),
             "more_in_store": self.queue.behind,
+            "oldest_age": time.time() - min(millis_of(d.id) for d in ready) / 1000 if ready else 0.0,
             **self.sender.status(),
         }

@@ -1,0 +1,172 @@
+"""What stands behind the admin API: one worker, or a front that spreads a question over several."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Any
+
+from hub.admin.present import BadQuery, delivery_query, message_query, parse_ids
+from hub.api import Receipt
+from hub.audit import entry as audit_entry
+from hub.errors import HubError, StoreBusy
+from hub.i18n import t
+from hub.ids import id_text
+from hub.message import Delivery, Outcome
+from hub.node import Node
+from hub.operations import VERBS
+from hub.store.base import StoreReader
+
+__all__ = ["Backend", "NodeBackend"]
+
+#: Most deliveries or messages one request may touch.
+MOST = 100_000
+
+
+class Backend(ABC):
+    """The questions and orders of the admin API; answers are JSON-ready."""
+
+    reader: StoreReader
+
+    @abstractmethod
+    async def status(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def readiness(self) -> list[str]: ...
+
+    @abstractmethod
+    async def metrics(self) -> bytes: ...
+
+    @abstractmethod
+    async def plugins(self) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def replay(self, order: dict[str, Any], actor: str) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def reload(self, actor: str) -> dict[str, Any]: ...
+
+
+class NodeBackend(Backend):
+    """The worker in this process."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.reader = node.store.reader
+
+    async def status(self) -> dict[str, Any]:
+        return {"workers": [self._node.status()]}
+
+    async def readiness(self) -> list[str]:
+        return self._node.readiness()
+
+    async def metrics(self) -> bytes:
+        return self._node.metrics.render()
+
+    async def plugins(self) -> list[dict[str, Any]]:
+        return self._node.deployment.plugin_list()
+
+    async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        chosen = next((v for v in VERBS if v == verb), None)
+        if chosen is None:
+            raise BadQuery(t(f"{verb!r} is none of {', '.join(VERBS)}", f"{verb!r} 不在 {', '.join(VERBS)} 之中"))
+        operations = self._node.operations
+        if order.get("ids"):
+            ids = parse_ids(list(order["ids"]))
+        else:
+            selection = {str(k): str(v) for k, v in dict(order.get("query") or {}).items()}
+            if not selection:
+                raise BadQuery(t("name the deliveries: ids or query", "请用 ids 或 query 指明投递"))
+            ids = await operations.select(delivery_query(selection), min(int(order.get("most", MOST)), MOST))
+        step = order.get("step", "auto")
+        if step not in ("auto", "map", "send"):
+            raise BadQuery(t("step: auto, map or send", "step：auto、map 或 send"))
+        result = await operations.act(
+            chosen,
+            ids,
+            actor=actor,
+            reason=str(order.get("reason", "")),
+            step=step,
+            target=str(order.get("target", "")),
+        )
+        return result.as_dict()
+
+    async def replay(self, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Replay chosen messages; unless ``dry_run`` each result is delivered as a new delivery of its message."""
+        node = self._node
+        replayer = node.replayer()
+        target = str(order.get("target", ""))
+        name = str(order.get("mapping", ""))
+        mapping = node.deployment.mappings.get(name) if name else None
+        dry = bool(order.get("dry_run", True))
+        if order.get("ids"):
+            ids = parse_ids(list(order["ids"]))
+        else:
+            selection = {str(k): str(v) for k, v in dict(order.get("query") or {}).items()}
+            most = min(int(order.get("most", 1000)), MOST)
+            ids = [i async for i in replayer.select(message_query(selection), most)]
+        results = []
+        made: list[Delivery] = []
+        for message_id in ids:
+            for done in await replayer.run(message_id, target=target, mapping=mapping):
+                results.append(done.as_dict())
+                if dry or done.error:
+                    continue
+                count = len(done.outputs)
+                made.extend(
+                    Delivery(
+                        id=node.store.ids.next(),
+                        message_id=message_id,
+                        route="",
+                        target=done.target,
+                        part=number if count > 1 else 0,
+                        payload=body,
+                    )
+                    for number, body in enumerate(done.outputs, 1)
+                )
+            await asyncio.sleep(0)
+        if made:
+            detail = {"messages": [id_text(i) for i in ids[:1000]], "target": target, "mapping": name}
+            await node.store.apply(
+                create=made,
+                audit=audit_entry(actor, "replay", f"{len(made)} deliveries", detail, str(order.get("reason", ""))),
+            )
+            for delivery in made:
+                node.engine.offer(delivery)
+        return {"dry_run": dry, "results": results, "made": [id_text(d.id) for d in made]}
+
+    async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
+        """Take in a message as if the interface had received it."""
+        bound = self._node.deployment.inbound.get(place)
+        if bound is None:
+            known = ", ".join(sorted(self._node.deployment.inbound)) or "-"
+            raise BadQuery(
+                t(f"no inbound interface {place!r}; there are: {known}", f"没有接收接口 {place!r}；现有：{known}")
+            )
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._node.intake.submit(bound, raw, answer.set_result, remote=f"admin:{actor}")
+        receipt = await asyncio.shield(answer)  # the future must outlive a caller that went away
+        if receipt.error is not None:
+            raise receipt.error
+        if receipt.outcome is Outcome.REFUSED:
+            raise StoreBusy(t("not accepted", "未接收"))
+        reply = receipt.reply.decode("utf-8", "replace") if receipt.reply is not None else None
+        return {
+            "message_id": id_text(receipt.message_id),
+            "outcome": "accepted" if receipt.outcome is Outcome.OK else receipt.outcome.word,
+            "type": receipt.type,
+            "control_id": receipt.control_id,
+            "reply": reply,
+        }
+
+    async def reload(self, actor: str) -> dict[str, Any]:
+        try:
+            return await self._node.reload(actor)
+        except OSError as error:
+            raise HubError(str(error), code="config.unreadable") from error

@@ -1,0 +1,136 @@
+"""The admin API of a hub with several workers: questions to the store are answered here, orders go to their worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from hub.admin.backend import Backend
+from hub.errors import HubError
+from hub.i18n import t
+from hub.ids import parse_id, worker_of
+from hub.metrics import merge
+from hub.store.base import StoreReader
+
+__all__ = ["FrontBackend"]
+
+
+class WorkerRefused(HubError):
+    """A worker answered with an error; its text is passed on."""
+
+    code = "worker.refused"
+
+
+class FrontBackend(Backend):
+    """Spreads orders over the workers' socket files."""
+
+    def __init__(self, sockets: Mapping[int, Path], reader: StoreReader, token: str) -> None:
+        self.reader = reader
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._sessions = {
+            worker: aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), base_url="http://worker")
+            for worker, path in sockets.items()
+        }
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+        await self.reader.close()
+
+    async def _ask(self, worker: int, method: str, path: str, body: bytes | None = None, actor: str = "") -> bytes:
+        headers = {**self._headers, **({"X-Actor": actor} if actor else {})}
+        try:
+            async with self._sessions[worker].request(method, path, data=body, headers=headers) as response:
+                data = await response.read()
+        except aiohttp.ClientError as error:
+            raise WorkerRefused(t(f"worker {worker} does not answer", f"工作进程 {worker} 无应答")) from error
+        if response.status >= 400 and path != "/readyz":
+            try:
+                detail = orjson.loads(data)
+                raise WorkerRefused(str(detail.get("detail", "")), code=str(detail.get("code", "")))
+            except orjson.JSONDecodeError as error:
+                raise WorkerRefused(f"worker {worker}: HTTP {response.status}") from error
+        return data
+
+    async def _all(self, method: str, path: str, body: bytes | None = None, actor: str = "") -> dict[int, Any]:
+        answers = await asyncio.gather(*(self._ask(w, method, path, body, actor) for w in self._sessions))
+        return {w: orjson.loads(a) for w, a in zip(self._sessions, answers, strict=True)}
+
+    async def status(self) -> dict[str, Any]:
+        answers = await self._all("GET", "/api/v1/status")
+        return {"workers": [row for answer in answers.values() for row in answer["workers"]]}
+
+    async def readiness(self) -> list[str]:
+        reasons = []
+        for worker in self._sessions:
+            try:
+                answer = orjson.loads(await self._ask(worker, "GET", "/readyz"))
+                reasons += [f"{worker}: {reason}" for reason in answer["reasons"]]
+            except HubError as error:
+                reasons.append(error.text)
+        return reasons
+
+    async def metrics(self) -> bytes:
+        texts = await asyncio.gather(*(self._ask(w, "GET", "/metrics") for w in self._sessions))
+        return merge(dict(zip(self._sessions, texts, strict=True)))
+
+    async def plugins(self) -> list[dict[str, Any]]:
+        first = next(iter(self._sessions))
+        answer = orjson.loads(await self._ask(first, "GET", "/api/v1/plugins"))
+        return list(answer["plugins"])
+
+    def _by_worker(self, order: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        """An order by ids goes to the workers the ids name, one by query to all of them."""
+        if not order.get("ids"):
+            return dict.fromkeys(self._sessions, order)
+        shares: dict[int, list[str]] = {}
+        for text in order["ids"]:
+            try:
+                worker = worker_of(parse_id(str(text)))
+            except ValueError as error:
+                raise WorkerRefused(str(error), code="query.invalid") from error
+            if worker not in self._sessions:
+                raise WorkerRefused(t(f"{text}: no worker {worker}", f"{text}：没有工作进程 {worker}"))
+            shares.setdefault(worker, []).append(str(text))
+        return {worker: {**order, "ids": ids} for worker, ids in shares.items()}
+
+    async def _spread(self, path: str, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
+        shares = self._by_worker(order)
+        answers = await asyncio.gather(
+            *(self._ask(worker, "POST", path, orjson.dumps(share), actor) for worker, share in shares.items())
+        )
+        return [orjson.loads(answer) for answer in answers]
+
+    async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        answers = await self._spread(f"/api/v1/deliveries/{verb}", order, actor)
+        return {
+            "done": [i for a in answers for i in a["done"]],
+            "made": [i for a in answers for i in a["made"]],
+            "refused": {i: why for a in answers for i, why in a["refused"].items()},
+        }
+
+    async def replay(self, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        answers = await self._spread("/api/v1/replay", order, actor)
+        return {
+            "dry_run": all(a["dry_run"] for a in answers),
+            "results": [r for a in answers for r in a["results"]],
+            "made": [i for a in answers for i in a["made"]],
+        }
+
+    async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
+        status = await self.status()
+        owner = next((w["worker"] for w in status["workers"] if place in w["inbound"]), next(iter(self._sessions)))
+        answer: dict[str, Any] = orjson.loads(
+            await self._ask(owner, "POST", f"/api/v1/interfaces/{place}/messages", raw, actor)
+        )
+        return answer
+
+    async def reload(self, actor: str) -> dict[str, Any]:
+        return {
+            str(worker): answer for worker, answer in (await self._all("POST", "/api/v1/reload", b"", actor)).items()
+        }

@@ -1,0 +1,257 @@
+"""Stored rows as JSON for the API and the command line, and queries from their parameters."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from hub.errors import HubError
+from hub.i18n import t
+from hub.ids import id_text, parse_id
+from hub.masking import mask
+from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, MessageRow
+
+__all__ = [
+    "BadQuery",
+    "call_json",
+    "call_query",
+    "delivery_json",
+    "delivery_query",
+    "ledger_json",
+    "message_json",
+    "message_query",
+    "message_row_json",
+    "parse_ids",
+    "when_text",
+]
+
+_MOST = 1000
+#: Business keys whose values are shown masked unless asked for in the clear.
+_OPEN_KEYS = ("patient_id", "visit", "order", "waybill", "document")
+
+
+class BadQuery(HubError):
+    """A parameter of a query can't be understood."""
+
+    code = "query.invalid"
+
+
+def when_text(micros: int) -> str:
+    """Local time to the millisecond, ISO 8601 with offset."""
+    return datetime.fromtimestamp(micros / 1e6).astimezone().isoformat(timespec="milliseconds") if micros else ""
+
+
+def _keys(keys: Mapping[str, str], clear: bool) -> dict[str, str]:
+    return {
+        key: value if clear or key.startswith(_OPEN_KEYS) or value.startswith("h:") else mask(value)
+        for key, value in keys.items()
+    }
+
+
+def message_row_json(row: MessageRow, *, clear: bool = False) -> dict[str, Any]:
+    return {
+        "id": id_text(row.id),
+        "received_at": when_text(row.received_at),
+        "source": row.source,
+        "type": row.type,
+        "control_id": row.control_id,
+        "keys": _keys(row.keys, clear),
+        "size": row.size,
+        "conflict": row.conflict,
+        "causation": id_text(row.causation) if row.causation else "",
+        "correlation": row.correlation,
+        "deliveries": [{"target": target, "state": state.word} for target, state in row.deliveries],
+    }
+
+
+def message_json(message: Message, *, clear: bool = False) -> dict[str, Any]:
+    return {
+        "id": id_text(message.id),
+        "received_at": when_text(message.received_at),
+        "source": message.source,
+        "type": message.type,
+        "control_id": message.control_id,
+        "codec": message.codec,
+        "keys": _keys(message.keys, clear),
+        "size": len(message.raw),
+        "content_hash": message.content_hash.hex(),
+        "conflict": message.conflict,
+        "causation": id_text(message.causation) if message.causation else "",
+        "correlation": message.correlation,
+    }
+
+
+def delivery_json(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": id_text(delivery.id),
+        "message_id": id_text(delivery.message_id),
+        "route": delivery.route,
+        "target": delivery.target,
+        "state": delivery.state.word,
+        "attempts": delivery.attempts,
+        "next_at": when_text(delivery.next_at),
+        "updated_at": when_text(delivery.updated_at),
+        "step": delivery.step,
+        "reason": delivery.reason,
+        "parent": id_text(delivery.parent) if delivery.parent else "",
+        "part": delivery.part,
+        "parts": delivery.parts,
+    }
+
+
+def _body(data: bytes | None) -> dict[str, str] | None:
+    if data is None:
+        return None
+    try:
+        return {"text": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode("ascii")}
+
+
+def call_json(call: CallRecord, *, bodies: bool = False) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "id": id_text(call.id),
+        "at": when_text(call.at),
+        "direction": call.direction.name.lower(),
+        "place": call.place,
+        "outcome": call.outcome.word,
+        "code": call.code,
+        "error": call.error,
+        "took_ms": round(call.took_us / 1000, 3),
+        "attempt": call.attempt,
+        "message_id": id_text(call.message_id) if call.message_id else "",
+        "delivery_id": id_text(call.delivery_id) if call.delivery_id else "",
+        "remote": call.remote,
+        "params": call.params,
+        "mapping": call.mapping,
+        "plugin": call.plugin,
+    }
+    if bodies:
+        out["request"] = _body(call.request)
+        out["response"] = _body(call.response)
+    return out
+
+
+def ledger_json(report: LedgerReport) -> dict[str, Any]:
+    return {
+        "balanced": report.balanced,
+        "messages": report.messages,
+        "filtered": report.filtered,
+        "rows": [
+            {
+                "route": row.route,
+                "target": row.target,
+                "routed": row.routed,
+                "delivered": row.delivered,
+                "dead": row.dead,
+                "held": row.held,
+                "skipped": row.skipped,
+                "moving": row.moving,
+                "balanced": row.balanced,
+            }
+            for row in report.rows
+        ],
+        "problems": report.problems,
+    }
+
+
+# -- queries ---------------------------------------------------------------------------------------------------------
+
+
+def parse_ids(texts: list[Any]) -> list[int]:
+    """Ids as people write them; raises :class:`BadQuery` naming the one that is wrong."""
+    try:
+        return [parse_id(str(text)) for text in texts]
+    except ValueError as error:
+        raise BadQuery(str(error)) from error
+
+
+def _time(value: str, name: str) -> int:
+    """Milliseconds since the epoch: ISO 8601 (local time when it names no zone), or ``-15m`` before now."""
+    if not value:
+        return 0
+    from hub.contract import parse_duration
+
+    try:
+        if value.startswith("-"):
+            return int((datetime.now().timestamp() - parse_duration(value[1:])) * 1000)
+        return int(datetime.fromisoformat(value).timestamp() * 1000)
+    except ValueError as error:
+        text = t(
+            f"{name}: {value!r} is not a time; write e.g. 2026-11-21T08:30 or -15m",
+            f"{name}：{value!r} 不是时间，请写成 2026-11-21T08:30 或 -15m",
+        )
+        raise BadQuery(text) from error
+
+
+def _word(kind: type[DeliveryState] | type[Outcome] | type[Direction], value: str, name: str) -> Any:
+    try:
+        return kind[value.strip().upper()]
+    except KeyError as error:
+        words = ", ".join(member.name.lower() for member in kind)
+        raise BadQuery(t(f"{name}: {value!r} is none of {words}", f"{name}：{value!r} 不在 {words} 之中")) from error
+
+
+def _limit(params: Mapping[str, str]) -> int:
+    value = params.get("limit", "50")
+    if not value.isdecimal() or not 1 <= int(value) <= _MOST:
+        raise BadQuery(t(f"limit: a number from 1 to {_MOST}", f"limit：1 到 {_MOST} 之间的数"))
+    return int(value)
+
+
+def _id(params: Mapping[str, str], name: str) -> int:
+    return parse_ids([params[name]])[0] if params.get(name) else 0
+
+
+def message_query(params: Mapping[str, str]) -> MessageQuery:
+    """A search from parameters; business keys are given as ``key.NAME=value``."""
+    return MessageQuery(
+        since_ms=_time(params.get("since", ""), "since"),
+        until_ms=_time(params.get("until", ""), "until"),
+        system=params.get("system", ""),
+        source=params.get("source", ""),
+        type=params.get("type", ""),
+        control_id=params.get("control_id", ""),
+        correlation=params.get("correlation", ""),
+        state=_word(DeliveryState, params["state"], "state") if params.get("state") else None,
+        target=params.get("target", ""),
+        route=params.get("route", ""),
+        keys={name[4:]: value for name, value in params.items() if name.startswith("key.") and value},
+        text=params.get("text", ""),
+        conflict=True if params.get("conflict") in ("1", "true") else None,
+        before=_id(params, "before"),
+        limit=_limit(params),
+    )
+
+
+def delivery_query(params: Mapping[str, str]) -> DeliveryQuery:
+    states = [s for s in params.get("state", "").split(",") if s]
+    return DeliveryQuery(
+        states=tuple(_word(DeliveryState, s, "state") for s in states),
+        target=params.get("target", ""),
+        route=params.get("route", ""),
+        since_ms=_time(params.get("since", ""), "since"),
+        until_ms=_time(params.get("until", ""), "until"),
+        reason=params.get("reason", ""),
+        before=_id(params, "before"),
+        limit=_limit(params),
+    )
+
+
+def call_query(params: Mapping[str, str]) -> CallQuery:
+    outcomes = [o for o in params.get("outcome", "").split(",") if o]
+    if params.get("failed") in ("1", "true"):
+        outcomes = [o.name for o in Outcome if o not in (Outcome.OK, Outcome.DUPLICATE)]
+    return CallQuery(
+        place=params.get("place", ""),
+        direction=_word(Direction, params["direction"], "direction") if params.get("direction") else None,
+        outcomes=tuple(_word(Outcome, o, "outcome") for o in outcomes),
+        since_ms=_time(params.get("since", ""), "since"),
+        until_ms=_time(params.get("until", ""), "until"),
+        before=_id(params, "before"),
+        limit=_limit(params),
+        bodies=params.get("bodies") in ("1", "true"),
+    )

@@ -1,0 +1,70 @@
+"""Serving the admin API: the token, a TCP port for people, a socket file between the processes of one hub."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from aiohttp import web
+
+from hub.admin.app import make_app
+from hub.admin.backend import Backend
+from hub.contract import AdminConfig
+from hub.errors import HubError
+from hub.i18n import t
+from hub.secrets import resolve
+
+__all__ = ["AdminServer", "token_of"]
+
+
+def token_of(config: AdminConfig, config_file: Path, data: Path) -> str:
+    """The admin token: the configured secret, else one made at first start, in a file only its owner can read."""
+    if config.token:
+        return resolve(config.token, config_file.parent).reveal()
+    path = data / "admin.token"
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+    return token
+
+
+class AdminServer:
+    """One listening admin API."""
+
+    def __init__(self, backend: Backend, token: str) -> None:
+        # Access log off: the audit trail says who did what, and a log line per probe helps nobody.
+        self._runner = web.AppRunner(make_app(backend, token), access_log=None)
+        self.address = ""
+
+    async def listen(self, host: str, port: int) -> None:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise HubError(
+                t(
+                    f"the admin API can't listen on {host}:{port}: {error.strerror}",
+                    f"管理接口无法监听 {host}:{port}：{error.strerror}",
+                ),
+                code="admin.listen",
+                remedy=t("choose another admin.port in hub.yaml", "请在 hub.yaml 中更换 admin.port"),
+            ) from error
+        bound = self._runner.addresses[0]
+        self.address = f"http://{host}:{bound[1]}"
+
+    async def listen_on_socket(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(path)).start()
+        path.chmod(0o600)
+        self.address = str(path)
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()

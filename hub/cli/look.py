@@ -1,0 +1,423 @@
+"""Commands that only look: ``status``, ``plugins``, ``messages``, ``show``, ``calls``, ``verify-ledger``, ``audit``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from hub.admin.present import (
+    call_json,
+    call_query,
+    delivery_json,
+    ledger_json,
+    message_json,
+    message_query,
+    message_row_json,
+    parse_ids,
+)
+from hub.audit import verify as verify_audit
+from hub.cli.common import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Clear,
+    Config,
+    Limit,
+    ask,
+    console,
+    emit,
+    read,
+    read_folders,
+    site,
+    table,
+)
+from hub.errors import HubError
+from hub.i18n import t
+from hub.message import CallRecord, Delivery, Message
+from hub.store.base import LedgerReport, SearchPage, StoreReader
+
+STATUS_HELP = t("How the running hub fares: interfaces, targets, queues.", "正在运行的枢纽的状况：接口、目标、队列。")
+PLUGINS_HELP = t(
+    "The plugins, what they can receive and send, and what is wrong with them.", "插件及其收发接口与问题。"
+)
+MESSAGES_HELP = t(
+    "Search stored messages, newest first. Example: hub messages --key name=小明 --since -1h --state dead",
+    "检索已存消息，新的在前。例：hub messages --key name=小明 --since -1h --state dead",
+)
+SHOW_HELP = t(
+    "One message: envelope, deliveries, every call; --raw prints the bytes as received.",
+    "一条消息：信封、投递、每次调用；--raw 输出原始字节。",
+)
+CALLS_HELP = t(
+    "The call log, newest first: every call in and every attempt out.", "调用日志，新的在前：每次接入与每次投递尝试。"
+)
+LEDGER_HELP = t(
+    "Prove from the store that nothing vanished; status 1 when it does not balance.",
+    "据存储证明没有消息丢失；不平时退出码为 1。",
+)
+AUDIT_HELP = t(
+    "The audit trail; --verify checks that no entry was altered, removed or reordered.",
+    "审计记录；--verify 检查有无改动、删除或调序。",
+)
+
+_Since = Annotated[str, typer.Option(help=t("from: 2026-11-21T08:30, or -15m", "起始时间：2026-11-21T08:30 或 -15m"))]
+_Until = Annotated[str, typer.Option(help=t("until", "截止时间"))]
+
+
+def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    answer = ask(site(config), "GET", "/api/v1/status")
+    if as_json:
+        return emit(answer)
+    for worker in answer["workers"]:
+        figures = worker["figures"]
+        table(
+            [
+                t("receives", "接收"),
+                t("address", "地址"),
+                t("received", "收到"),
+                t("accepted", "接受"),
+                t("duplicate", "重复"),
+                t("refused", "拒绝"),
+            ],
+            [
+                [
+                    place,
+                    row.get("address", ""),
+                    *(
+                        figures["inbound"].get(place, {}).get(k, 0)
+                        for k in ("received", "accepted", "duplicate", "refused")
+                    ),
+                ]
+                for place, row in worker["inbound"].items()
+            ],
+        )
+        table(
+            [
+                t("delivers to", "投递至"),
+                t("delivered", "成功"),
+                t("dead", "死信"),
+                t("retried", "重试"),
+                t("ready", "待发"),
+                t("in flight", "在途"),
+                t("waiting", "等待重试"),
+                t("breaker", "熔断器"),
+            ],
+            [
+                [
+                    place,
+                    *(figures["outbound"].get(place, {}).get(k, 0) for k in ("delivered", "dead", "retried")),
+                    row["ready"],
+                    row["in_flight"],
+                    row["retrying"],
+                    row["breaker"],
+                ]
+                for place, row in worker["outbound"].items()
+            ],
+        )
+        for problem in worker["problems"]:
+            console.print(f"{problem['severity']}: {problem['file']} {problem['key']}: {problem['text']}", markup=False)
+
+
+def plugins(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    from hub.deployment import load_deployment
+
+    deployment = load_deployment(site(config).file)
+    rows = deployment.plugin_list()
+    if as_json:
+        return emit({"plugins": rows, "problems": [p.as_dict() for p in deployment.problems]})
+    table(
+        [t("plugin", "插件"), t("name", "名称"), t("version", "版本"), t("interfaces", "接口"), t("systems", "系统")],
+        [
+            [
+                r["id"],
+                r["name"],
+                r["version"],
+                " ".join(("← " if i["direction"] == "in" else "→ ") + i["id"] for i in r["interfaces"]),
+                " ".join(r["systems"]),
+            ]
+            if r["loaded"]
+            else [r["id"], t("could not be loaded", "未能加载"), "", "", ""]
+            for r in rows
+        ],
+    )
+    for problem in deployment.problems:
+        console.print(f"{problem.severity}: {problem}", markup=False)
+
+
+def messages(
+    config: Config = DEFAULT_CONFIG,
+    since: _Since = "",
+    until: _Until = "",
+    system: Annotated[str, typer.Option(help=t("received from this system", "来源系统"))] = "",
+    source: Annotated[str, typer.Option(help=t("received by this interface", "接收接口"))] = "",
+    message_type: Annotated[str, typer.Option("--type", help=t("message type, ADT^A*", "消息类型，可写 ADT^A*"))] = "",
+    state: Annotated[str, typer.Option(help=t("a delivery is in this state", "有投递处于此状态"))] = "",
+    target: Annotated[str, typer.Option(help=t("a delivery goes there", "投递目标"))] = "",
+    route: Annotated[str, typer.Option(help=t("by this route", "路由"))] = "",
+    control_id: Annotated[str, typer.Option(help=t("the sender's message number", "发送方控制号"))] = "",
+    correlation: Annotated[str, typer.Option(help=t("correlation id", "关联号"))] = "",
+    key: Annotated[
+        list[str] | None, typer.Option(help=t("business key, name=value; repeatable", "业务键，名=值，可重复"))
+    ] = None,
+    text: Annotated[str, typer.Option(help=t("words in the payload", "报文中的文字"))] = "",
+    conflict: Annotated[bool, typer.Option(help=t("only conflicting ones", "仅控制号冲突的"))] = False,
+    before: Annotated[str, typer.Option(help=t("only older than this id", "仅早于此编号的"))] = "",
+    limit: Limit = 50,
+    clear: Clear = False,
+    as_json: AsJson = False,
+) -> None:
+    params: dict[str, str] = {
+        "since": since, "until": until, "system": system, "source": source, "type": message_type, "state": state,
+        "target": target, "route": route, "control_id": control_id, "correlation": correlation, "text": text,
+        "conflict": "1" if conflict else "", "before": before, "limit": str(limit),
+    }  # fmt: skip
+    for pair in key or []:
+        name, found, value = pair.partition("=")
+        if not found:
+            raise HubError(t(f"--key {pair}: write name=value", f"--key {pair}：请写成 名=值"))
+        params[f"key.{name}"] = value
+    query = message_query(params)
+
+    async def question(reader: StoreReader) -> SearchPage:
+        return await reader.search(query)
+
+    page = read(site(config), question)
+    rows = [message_row_json(row, clear=clear) for row in page.rows]
+    if as_json:
+        return emit({"messages": rows, "more": page.more, "text_lag": page.text_lag})
+    table(
+        [
+            "id",
+            t("received", "接收时间"),
+            t("source", "来源"),
+            t("type", "类型"),
+            t("control id", "控制号"),
+            t("keys", "业务键"),
+            t("deliveries", "投递"),
+        ],
+        [
+            [
+                r["id"],
+                r["received_at"][:23],
+                r["source"],
+                r["type"] + (" !" if r["conflict"] else ""),
+                r["control_id"],
+                " ".join(f"{k}={v}" for k, v in r["keys"].items()),
+                " ".join(f"{d['target']}:{d['state']}" for d in r["deliveries"]),
+            ]
+            for r in rows
+        ],
+    )
+    if page.more:
+        console.print(t(f"… older ones: --before {rows[-1]['id']}", f"… 更早的：--before {rows[-1]['id']}"))
+    if text and page.text_lag:
+        console.print(t(f"the text index is {page.text_lag} messages behind", f"全文索引落后 {page.text_lag} 条消息"))
+
+
+def show(
+    message_id: Annotated[str, typer.Argument(help=t("id of a message", "消息编号"))],
+    config: Config = DEFAULT_CONFIG,
+    raw: Annotated[bool, typer.Option(help=t("only the bytes as received", "只输出原始字节"))] = False,
+    clear: Clear = False,
+    as_json: AsJson = False,
+) -> None:
+    (number,) = parse_ids([message_id])
+
+    async def question(reader: StoreReader) -> tuple[Message | None, list[Delivery], list[CallRecord]]:
+        return await reader.message(number), await reader.deliveries_of(number), await reader.calls_of(number)
+
+    message, deliveries, calls = read(site(config), question)
+    if message is None:
+        raise HubError(t(f"there is no message {message_id}", f"没有消息 {message_id}"))
+    if raw:
+        sys.stdout.buffer.write(message.raw)
+        return
+    out: dict[str, Any] = {
+        **message_json(message, clear=clear),
+        "deliveries": [delivery_json(d) for d in deliveries],
+        "calls": [call_json(c, bodies=clear) for c in calls],
+    }
+    if as_json:
+        return emit(out)
+    for name in ("id", "received_at", "source", "type", "control_id", "size", "keys", "conflict"):
+        console.print(f"{name}: {out[name]}", markup=False)
+    _deliveries(out["deliveries"])
+    _calls(out["calls"])
+
+
+def _deliveries(rows: list[dict[str, Any]]) -> None:
+    table(
+        [
+            t("delivery", "投递"),
+            t("target", "目标"),
+            t("state", "状态"),
+            t("attempts", "次数"),
+            t("updated", "更新"),
+            t("reason", "原因"),
+        ],
+        [
+            [
+                r["id"],
+                r["target"],
+                r["state"],
+                r["attempts"],
+                r["updated_at"][:23],
+                f"{r['step']} {r['reason']}".strip(),
+            ]
+            for r in rows
+        ],
+    )
+
+
+def _calls(rows: list[dict[str, Any]]) -> None:
+    table(
+        [
+            t("call", "调用"),
+            t("at", "时间"),
+            t("place", "接口"),
+            t("outcome", "结果"),
+            t("code", "代码"),
+            "ms",
+            t("try", "第几次"),
+            t("message", "消息"),
+            t("error", "错误"),
+        ],
+        [
+            [
+                r["id"],
+                r["at"][:23],
+                ("← " if r["direction"] == "in" else "→ ") + r["place"],
+                r["outcome"],
+                r["code"],
+                r["took_ms"],
+                r["attempt"] or "",
+                r["message_id"],
+                r["error"],
+            ]
+            for r in rows
+        ],
+    )
+
+
+def calls(
+    config: Config = DEFAULT_CONFIG,
+    place: Annotated[str, typer.Option(help=t("system or system/interface", "系统或 系统/接口"))] = "",
+    direction: Annotated[str, typer.Option(help=t("in or out", "in 或 out"))] = "",
+    outcome: Annotated[str, typer.Option(help=t("outcomes, separated by commas", "结果，逗号分隔"))] = "",
+    failed: Annotated[bool, typer.Option(help=t("only failures", "仅失败"))] = False,
+    since: _Since = "",
+    until: _Until = "",
+    before: Annotated[str, typer.Option(help=t("only older than this id", "仅早于此编号的"))] = "",
+    limit: Limit = 50,
+    clear: Clear = False,
+    as_json: AsJson = False,
+) -> None:
+    query = call_query(
+        {
+            "place": place,
+            "direction": direction,
+            "outcome": outcome,
+            "failed": "1" if failed else "",
+            "since": since,
+            "until": until,
+            "before": before,
+            "limit": str(limit),
+            "bodies": "1" if clear else "",
+        }
+    )
+
+    async def question(reader: StoreReader) -> list[CallRecord]:
+        return await reader.calls(query)
+
+    rows = [call_json(c, bodies=clear) for c in read(site(config), question)]
+    if as_json:
+        return emit({"calls": rows})
+    _calls(rows)
+
+
+def verify_ledger(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    with Progress(console=console, transient=True, disable=as_json) as progress:
+        job = progress.add_task(t("verifying", "核对中"), total=None)
+
+        async def question(reader: StoreReader) -> LedgerReport:
+            return await reader.verify_ledger(lambda done, total: progress.update(job, completed=done, total=total))
+
+        report = read(site(config), question)
+    if as_json:
+        emit(ledger_json(report))
+    else:
+        table(
+            [
+                t("route", "路由"),
+                t("target", "目标"),
+                t("routed", "应投"),
+                t("delivered", "已投"),
+                t("dead", "死信"),
+                t("held", "暂存"),
+                t("skipped", "跳过"),
+                t("moving", "进行中"),
+                "",
+            ],
+            [
+                [
+                    row.route or t("(operator)", "（人工）"),
+                    row.target,
+                    row.routed,
+                    row.delivered,
+                    row.dead,
+                    row.held,
+                    row.skipped,
+                    row.moving,
+                    "=" if row.balanced else "≠",
+                ]
+                for row in report.rows
+            ],
+        )
+        for problem in report.problems:
+            console.print(f"! {problem}", markup=False)
+        verdict = (
+            t("the ledger balances", "账目平衡") if report.balanced else t("THE LEDGER DOES NOT BALANCE", "账目不平")
+        )
+        console.print(
+            t(
+                f"{report.messages} messages, {report.filtered} matched no route: ",
+                f"{report.messages} 条消息，{report.filtered} 条无路由：",
+            )
+            + verdict
+        )
+    if not report.balanced:
+        sys.exit(1)
+
+
+def audit(
+    config: Config = DEFAULT_CONFIG,
+    verify: Annotated[bool, typer.Option("--verify", help=t("check the chain", "校验链"))] = False,
+    as_json: AsJson = False,
+) -> None:
+    where = site(config)
+    entries: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for folder in where.folders():
+
+        async def question(reader: StoreReader) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = []
+            while page := await reader.audit(found[-1]["seq"] if found else 0):
+                found += page
+            return found
+
+        chain = read_folders([folder], question)
+        problems += [f"{folder.name}: {p}" for p in verify_audit(chain)] if verify else []
+        entries += [{"worker": folder.name, **e} for e in chain]
+    if as_json:
+        emit({"entries": entries, "problems": problems})
+    else:
+        for entry in entries:
+            console.print(f"{entry['worker']} {entry['seq']} {entry['entry']}", markup=False)
+        for problem in problems:
+            console.print(f"! {problem}", markup=False)
+        if verify and not problems:
+            console.print(t(f"{len(entries)} entries, the chain is whole", f"{len(entries)} 条记录，链完整"))
+    if problems:
+        sys.exit(1)

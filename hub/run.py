@@ -1,0 +1,193 @@
+"""Running the hub: one process, or a supervisor with one process per worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hub.admin.backend import NodeBackend
+from hub.admin.front import FrontBackend
+from hub.admin.serve import AdminServer, token_of
+from hub.deployment import assign_workers, load_deployment
+from hub.i18n import t
+from hub.logs import get_logger
+from hub.node import Node, data_folder, worker_folder
+from hub.store.merged import open_reader
+
+__all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
+
+log = get_logger(__name__)
+
+#: A worker that dies is started again after so long; the pause doubles while it keeps dying.
+RESTART_S = 0.5
+RESTART_MOST_S = 30.0
+#: Workers get so long to finish after the supervisor was told to stop.
+STOP_S = 30.0
+
+
+def start_loop(main: Callable[[], Awaitable[int]]) -> int:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # not available on this platform
+
+        async def plain() -> int:
+            return await main()
+
+        return asyncio.run(plain())
+
+    async def fast() -> int:
+        return await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return int(runner.run(fast()))
+
+
+def _stop_event() -> asyncio.Event:
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+async def run_single(config_file: Path, ready: Callable[[Node, str], None] | None = None) -> int:
+    """Everything in this process; returns the exit status once told to stop."""
+    stop = _stop_event()
+    node = Node(config_file)
+    await node.start()
+    config = node.deployment.config
+    admin = AdminServer(NodeBackend(node), token_of(config.admin, config_file, data_folder(config_file, config)))
+    try:
+        await admin.listen(config.admin.host, config.admin.port)
+        if ready is not None:
+            ready(node, admin.address)
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await admin.stop()
+        await node.stop()
+    return 0
+
+
+async def run_worker(config_file: Path, worker: int, workers: int) -> int:
+    """One worker of several; its admin API listens on a socket file in its folder. Ends with its supervisor."""
+    stop = _stop_event()
+    deployment = await asyncio.to_thread(load_deployment, config_file)
+    owner = assign_workers(deployment, workers)
+    node = Node(config_file, worker=worker, mine=lambda system: owner.get(system, 0) == worker)
+    await node.start()
+    data = data_folder(config_file, deployment.config)
+    admin = AdminServer(NodeBackend(node), token_of(deployment.config.admin, config_file, data))
+    await admin.listen_on_socket(worker_folder(data, worker) / "admin.sock")
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), stop.set)  # the supervisor's end of the pipe closes when it dies
+    print(f"worker {worker} ready", flush=True)
+    try:
+        await stop.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+        await admin.stop()
+        await node.stop()
+    return 0
+
+
+class _Child:
+    """A worker process that is started again when it dies."""
+
+    def __init__(self, config_file: Path, worker: int, workers: int) -> None:
+        self.worker = worker
+        self.ready = asyncio.Event()
+        self._command = [
+            *(sys.executable, "-m", "hub.cli", "run", "--config", str(config_file)),
+            *("--workers", str(workers), "--worker", str(worker)),
+        ]
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        pause = RESTART_S
+        while not stop.is_set():
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+            out = self._process.stdout
+            while out is not None and (line := await out.readline()):
+                if line.strip().endswith(b"ready"):
+                    self.ready.set()
+            status = await self._process.wait()
+            self.ready.clear()
+            if stop.is_set():
+                return
+            pause = RESTART_S if loop.time() - begun > RESTART_MOST_S else min(pause * 2, RESTART_MOST_S)
+            log.error("worker %d ended with status %s; starting it again in %.1f s", self.worker, status, pause)
+            await asyncio.sleep(pause)
+
+    async def end(self) -> int:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return 0
+        process.terminate()
+        try:
+            return await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            log.error("worker %d did not stop within %.0f s and is killed", self.worker, STOP_S)
+            process.kill()
+            return await process.wait()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _all_ready(children: list[_Child]) -> None:
+    for child in children:
+        await child.ready.wait()
+
+
+async def run_supervisor(config_file: Path, workers: int, ready: Callable[[str], None] | None = None) -> int:
+    """Start the workers, keep them running, and answer the admin API for all of them."""
+    stop = _stop_event()
+    deployment = await asyncio.to_thread(load_deployment, config_file)
+    config = deployment.config
+    data = data_folder(config_file, config)
+    folders = {worker: worker_folder(data, worker) for worker in range(workers)}
+    left = [p.name for p in sorted(data.glob("worker-*")) if p not in folders.values()]
+    if left:
+        log.warning(
+            "%s", t(f"folders of workers that are not running: {left}", f"以下工作进程未运行，其目录为：{left}")
+        )
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    token = token_of(config.admin, config_file, data)
+    children = [_Child(config_file, worker, workers) for worker in range(workers)]
+    keepers = [asyncio.create_task(child.keep(stop)) for child in children]
+    stopping = asyncio.create_task(_wait(stop))
+    starting = asyncio.create_task(_all_ready(children))
+    await asyncio.wait({stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
+    status = 0
+    try:
+        if not stop.is_set():
+            sockets = {worker: folder / "admin.sock" for worker, folder in folders.items()}
+            front = FrontBackend(sockets, open_reader(list(folders.values())), token)
+            admin = AdminServer(front, token)
+            try:
+                await admin.listen(config.admin.host, config.admin.port)
+                if ready is not None:
+                    ready(admin.address)
+                await stop.wait()
+            finally:
+                await admin.stop()
+                await front.close()
+    finally:
+        stop.set()
+        starting.cancel()
+        statuses = await asyncio.gather(*(child.end() for child in children))
+        await asyncio.gather(*keepers, return_exceptions=True)
+        status = next((s for s in statuses if s), 0)
+    return status if status >= 0 else os.EX_SOFTWARE
