@@ -61,17 +61,18 @@ def validate(model: type[M], data: Any, origin: Origin, problems: list[Problem])
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any, origin: Origin) -> list[Problem]:
-    """One problem for each place that is wrong."""
-    problems: list[Problem] = []
-    seen: set[tuple[str | int, ...]] = set()
-    for detail in error.errors(include_url=False, include_context=True):
+    """One problem for each place that is wrong, in the order of the lines."""
+    details: dict[tuple[str | int, ...], ErrorDetails] = {}
+    for detail in error.errors(include_url=False):
         path = _data_path(detail, data)
-        if path in seen:  # a union complains once for each of its members
-            continue
-        seen.add(path)
+        # A union complains once for each of its members; for a text the one that lists words says most.
+        if path not in details or (detail["type"] == "literal_error" and isinstance(detail["input"], str)):
+            details[path] = detail
+    problems = []
+    for path, detail in details.items():
         text, remedy = _words(detail, model, path)
         problems.append(origin.problem(text, path, remedy=remedy))
-    return problems
+    return sorted(problems, key=lambda problem: problem.line)
 
 
 def _data_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
