@@ -11,6 +11,10 @@ A segment holds at most ``segment_messages`` messages, then the next begins. So 
 fast however much is stored, pruning is deleting files, and nothing on the way of a message writes to a random
 place: rows of ``message``, ``payload``, ``delivery`` and ``call`` are appended in id order. A delivery and its calls live in the segment its own id
 falls into, which is that of its message unless an operator made it later.
+
+``meta`` of a segment: ``schema_version``; ``intent``, the last intent of the catalog that was applied here; and, once the
+segment is complete or the store was closed in an orderly way, ``messages``, ``seq_max`` and ``received_max``.
+``meta`` of the catalog: ``schema_version``, ``clean`` (1 while the store is closed in an orderly way).
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ __all__ = ["CATALOG", "KEYS", "SCHEMA_VERSION", "SEGMENT"]
 
 SCHEMA_VERSION = 1
 
-#: States 0 and 2 (pending, retrying) are the ones that move by themselves; see hub.message.DeliveryState.
+#: In all partial indexes, states 0 and 2 (pending, retrying) are the ones that move by themselves; see hub.message.DeliveryState.
 SEGMENT = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -36,10 +40,11 @@ CREATE TABLE message (
     conflict INTEGER NOT NULL,
     causation INTEGER NOT NULL,
     correlation TEXT NOT NULL,
-    routed TEXT NOT NULL,            -- "route>target,route>target" as name ids: what the ledger expects
+    routed TEXT NOT NULL,            -- "route>target,…" as name ids, one per delivery made: what the ledger expects
     keys TEXT NOT NULL               -- JSON object of business keys, '' when there are none
 );
-CREATE INDEX message_control ON message (source, control_id) WHERE control_id <> '';
+CREATE INDEX message_control ON message (source, control_id, conflict) WHERE control_id <> '';
+CREATE INDEX message_conflict ON message (source, control_id, content_hash) WHERE conflict = 1;
 CREATE TABLE payload (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
@@ -58,8 +63,9 @@ CREATE TABLE delivery (
     updated_at INTEGER NOT NULL
 );
 CREATE INDEX delivery_message ON delivery (message_id);
-CREATE INDEX delivery_open ON delivery (target, id, order_key) WHERE state IN (0, 2);
-CREATE INDEX delivery_parked ON delivery (state, id) WHERE state IN (4, 5);
+CREATE INDEX delivery_open ON delivery (target, id, order_key, state) WHERE state IN (0, 2);
+CREATE INDEX delivery_parked ON delivery (state, id, target) WHERE state IN (4, 5, 6);
+CREATE INDEX delivery_part ON delivery (target, id) WHERE parent <> 0 AND state IN (0, 2);
 CREATE TABLE fixed (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);   -- delivery.id -> bytes to send as they are
 CREATE TABLE call (
     id INTEGER PRIMARY KEY,
@@ -79,12 +85,33 @@ CREATE TABLE call (
     plugin INTEGER NOT NULL          -- name.id
 );
 CREATE INDEX call_message ON call (message_id) WHERE message_id <> 0;
-CREATE INDEX call_failed ON call (place, id) WHERE outcome <> 0;
+CREATE INDEX call_place ON call (place, id);
+CREATE INDEX call_failed ON call (place, id, outcome) WHERE outcome <> 0;
 CREATE TABLE body (id INTEGER PRIMARY KEY, request BLOB, response BLOB);  -- call.id
+CREATE TABLE pruned (                -- what was removed from this segment on purpose
+    first_seq INTEGER PRIMARY KEY,
+    last_seq INTEGER NOT NULL,
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL
+);
 """
 
 CATALOG = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE segment (
+    first_id INTEGER PRIMARY KEY,    -- every segment there must be: a missing file is noticed
+    removing INTEGER NOT NULL        -- 1: pruned, its files are to be deleted
+);
+CREATE TABLE pruned (                -- segments removed on purpose
+    first_seq INTEGER PRIMARY KEY,
+    last_seq INTEGER NOT NULL,
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL
+);
+CREATE TABLE intent (                -- changes to several files at once, decided but perhaps not yet made everywhere
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    body BLOB NOT NULL
+);
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY,         -- 1, 2, 3 …
     at INTEGER NOT NULL,             -- microseconds since the Unix epoch

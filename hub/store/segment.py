@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from hub.ids import id_text, parse_id
+from hub.store.sql import all_rows, scalar
 
 __all__ = ["CATALOG_NAME", "Connections", "SegmentFile", "list_segments", "open_read_only", "segment_path"]
 
@@ -95,13 +96,14 @@ class Connections:
 class SegmentFile:
     """One segment for reading: its file, the ids it covers, and a connection for the calling thread."""
 
-    __slots__ = ("_connections", "first_id", "last_id", "path")
+    __slots__ = ("_connections", "_names", "first_id", "last_id", "path")
 
     def __init__(self, path: Path, first_id: int, last_id: int | None, connections: Connections | None = None) -> None:
         self.path = path
         self.first_id = first_id
         self.last_id = last_id  #: highest id that may be in it; None for the newest, which is open-ended
         self._connections = connections or Connections()
+        self._names: dict[int, str] = {}
 
     @property
     def keys_path(self) -> Path:
@@ -120,6 +122,28 @@ class SegmentFile:
     def attached(self, path: Path) -> apsw.Connection:
         """A read-only connection of the calling thread to a file that belongs to this segment."""
         return self._connections.get(path)
+
+    def name(self, number: int) -> str:
+        """The text of a name id; names are only ever added."""
+        found = self._names.get(number)
+        if found is None:
+            self._names = dict(all_rows(self.connection(), "SELECT id, text FROM name"))
+            found = self._names[number]
+        return found
+
+    def number(self, text: str) -> int | None:
+        """The id of a name, None when nothing in this segment has it."""
+        found: int | None = scalar(self.connection(), "SELECT id FROM name WHERE text = ?", (text,))
+        return found
+
+    def places(self, place: str) -> list[int]:
+        """Name ids of ``system/interface``, or of every interface of ``system``."""
+        if "/" in place:
+            number = self.number(place)
+            return [] if number is None else [number]
+        # "0" follows "/" in ASCII, so this is the range of everything that begins with "<system>/".
+        sql = "SELECT id FROM name WHERE text >= ? AND text < ?"
+        return [number for (number,) in all_rows(self.connection(), sql, (f"{place}/", f"{place}0"))]
 
     def __repr__(self) -> str:
         return f"SegmentFile({self.path.name})"

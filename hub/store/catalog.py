@@ -1,0 +1,120 @@
+"""The catalog of a worker's folder: which segments there must be, decided changes, and the audit trail."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from hub.audit import canonical, chain_hash
+from hub.i18n import t
+from hub.store.files import check_file, checked, corrupt, create_file, migrate, open_writable, quick_check
+from hub.store.sql import all_rows, first_row, scalar
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """``catalog.db`` opened for writing; used by the writer's thread only."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create; raises ``StoreCorrupt`` or ``apsw.Error``."""
+        self.path = path
+        self.new = not path.exists() or path.stat().st_size == 0
+        if self.new:
+            self.connection = create_file(path, "catalog")
+            return
+        check_file(path)
+        try:
+            self.connection = open_writable(path)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise corrupt(path, t(f"damaged: {error}", f"已损坏：{error}")) from error
+        try:
+            version = checked(path, "catalog", self.connection)
+            migrate(path, "catalog", self.connection, version)
+            quick_check(path, self.connection)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def reopen(self) -> None:
+        """Start afresh after an error of the disk."""
+        self.connection.close()
+        self.connection = open_writable(self.path)
+
+    # -- orderly shutdown ----------------------------------------------------------------------------------------
+
+    @property
+    def clean(self) -> bool:
+        return bool(scalar(self.connection, "SELECT value FROM meta WHERE key = 'clean'"))
+
+    @clean.setter
+    def clean(self, value: bool) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', ?)", (int(value),))
+
+    # -- segments ------------------------------------------------------------------------------------------------
+
+    def segments(self) -> dict[int, bool]:
+        """First id of every segment -> whether its files are about to be deleted."""
+        rows = all_rows(self.connection, "SELECT first_id, removing FROM segment ORDER BY first_id")
+        return {first: bool(removing) for first, removing in rows}
+
+    def add_segment(self, first_id: int) -> None:
+        self.connection.execute("INSERT OR IGNORE INTO segment VALUES (?, 0)", (first_id,))
+
+    def drop_segment(self, first_id: int) -> None:
+        """The files are gone."""
+        self.connection.execute("DELETE FROM segment WHERE first_id = ?", (first_id,))
+
+    def begin_removal(self, first_id: int, ranges: list[tuple[int, int, int, int]]) -> None:
+        """Decide that a segment goes, and keep which seq numbers and ids went with it."""
+        with self.connection:
+            self.connection.execute("UPDATE segment SET removing = 1 WHERE first_id = ?", (first_id,))
+            self.connection.executemany("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?, ?)", ranges)
+
+    def highest_pruned(self) -> tuple[int, int]:
+        """Highest seq and id of what was pruned."""
+        found = all_rows(self.connection, "SELECT coalesce(max(last_seq), 0), coalesce(max(last_id), 0) FROM pruned")
+        return found[0][0], found[0][1]
+
+    # -- decided changes -----------------------------------------------------------------------------------------
+
+    def add_intent(self, body: bytes, audit: dict[str, Any] | None) -> int:
+        """Decide a change: from here on it will be made, whatever happens. The audit entry is part of the decision."""
+        with self.connection:
+            self.connection.execute("INSERT INTO intent (body) VALUES (?)", (body,))
+            number = self.connection.last_insert_rowid()
+            if audit is not None:
+                self._append(audit)
+        return number
+
+    def intents(self) -> list[tuple[int, bytes]]:
+        """Changes that are decided and perhaps not yet made everywhere, oldest first."""
+        return [(number, body) for number, body in all_rows(self.connection, "SELECT id, body FROM intent ORDER BY id")]
+
+    def clear_intent(self, number: int) -> None:
+        """The change is made everywhere. Needs no fsync: were it lost, the change would be found made already."""
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self.connection.execute("DELETE FROM intent WHERE id = ?", (number,))
+        finally:
+            self.connection.execute("PRAGMA synchronous = FULL")
+
+    # -- audit trail ---------------------------------------------------------------------------------------------
+
+    def append_audit(self, entry: dict[str, Any]) -> None:
+        with self.connection:
+            self._append(entry)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        seq, previous = first_row(self.connection, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, "")
+        text = canonical(entry)
+        self.connection.execute(
+            "INSERT INTO audit VALUES (?, ?, ?, ?)",
+            (seq + 1, time.time_ns() // 1000, text, chain_hash(previous, text)),
+        )

@@ -1,0 +1,125 @@
+"""Several changes that belong together, and their form in the catalog while they are made in more than one file."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import orjson
+
+from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+
+__all__ = ["Change", "Part"]
+
+_BYTES = {"raw", "content_hash", "payload", "request", "response"}
+_IN_MEMORY = {"tree", "message"}
+
+
+@dataclass(slots=True)
+class Part:
+    """What of a change falls to one segment."""
+
+    messages: list[Message] = field(default_factory=list)
+    create: list[Delivery] = field(default_factory=list)
+    update: list[Delivery] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    noted: list[Delivery] = field(default_factory=list)  # created later for messages of this segment
+
+
+@dataclass(slots=True)
+class Change:
+    """The arguments of :meth:`hub.store.base.Store.apply`, copied: what the caller does to them later does not matter."""
+
+    messages: list[Message]
+    create: list[Delivery]
+    update: list[Delivery]
+    calls: list[CallRecord]
+    audit: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        messages: Sequence[Message],
+        create: Sequence[Delivery],
+        update: Sequence[Delivery],
+        calls: Sequence[CallRecord],
+        audit: dict[str, Any] | None = None,
+    ) -> Change:
+        return cls(
+            [replace(message, tree=None) for message in messages],
+            [replace(delivery, message=None) for delivery in create],
+            [replace(delivery, message=None) for delivery in update],
+            [replace(call) for call in calls],
+            audit,
+        )
+
+    def parts(self, segment_of: Callable[[int], int]) -> dict[int, Part]:
+        """First id of each segment concerned -> its share; ``segment_of`` finds the segment of an id."""
+        parts: dict[int, Part] = {}
+        own = {message.id for message in self.messages}
+
+        def part(row_id: int) -> Part:
+            return parts.setdefault(segment_of(row_id), Part())
+
+        for message in self.messages:
+            part(message.id).messages.append(message)
+        for delivery in self.create:
+            part(delivery.id).create.append(delivery)
+            if delivery.message_id not in own:
+                part(delivery.message_id).noted.append(delivery)
+        for delivery in self.update:
+            part(delivery.id).update.append(delivery)
+        for call in self.calls:
+            part(call.delivery_id or call.message_id or call.id).calls.append(call)
+        return parts
+
+    def made_for(self, message: Message) -> list[Delivery]:
+        """The deliveries this change makes for one of its own messages."""
+        return [delivery for delivery in self.create if delivery.message_id == message.id]
+
+    def encode(self) -> bytes:
+        """The change without its audit entry."""
+        kinds: dict[str, Sequence[Message | Delivery | CallRecord]] = {
+            "messages": self.messages,
+            "create": self.create,
+            "update": self.update,
+            "calls": self.calls,
+        }
+        return orjson.dumps({kind: [_plain(row) for row in rows] for kind, rows in kinds.items()})
+
+    @classmethod
+    def decode(cls, body: bytes) -> Change:
+        """The reverse of :meth:`encode`."""
+        found = orjson.loads(body)
+        deliveries = {
+            kind: [Delivery(**{**_rich(row), "state": DeliveryState(row["state"])}) for row in found[kind]]
+            for kind in ("create", "update")
+        }
+        return cls(
+            [Message(**_rich(row)) for row in found["messages"]],
+            deliveries["create"],
+            deliveries["update"],
+            [
+                CallRecord(
+                    **{**_rich(row), "direction": Direction(row["direction"]), "outcome": Outcome(row["outcome"])}
+                )
+                for row in found["calls"]
+            ],
+        )
+
+
+def _plain(row: Message | Delivery | CallRecord) -> dict[str, Any]:
+    values = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in _IN_MEMORY}
+    for name in _BYTES & values.keys():
+        if values[name] is not None:
+            values[name] = b64encode(values[name]).decode()
+    return values
+
+
+def _rich(values: dict[str, Any]) -> dict[str, Any]:
+    for name in _BYTES & values.keys():
+        if values[name] is not None:
+            values[name] = b64decode(values[name])
+    return values

@@ -1,0 +1,214 @@
+"""Opening the store's files for writing: pragmas, schema, migrations, and what damage looks like."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import apsw
+
+from hub.errors import StoreCorrupt
+from hub.i18n import t
+from hub.store.schema import CATALOG, SCHEMA_VERSION, SEGMENT
+
+__all__ = [
+    "ENVIRONMENT",
+    "MIGRATIONS",
+    "Step",
+    "check_file",
+    "checked",
+    "corrupt",
+    "create_file",
+    "expected_tables",
+    "migrate",
+    "open_writable",
+    "quick_check",
+    "remove_file",
+]
+
+#: SQLite errors that say something about the disk, not about what was to be written.
+ENVIRONMENT: tuple[type[BaseException], ...] = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.PermissionsError,
+    apsw.ProtocolError,
+    apsw.NoLFSError,
+    OSError,
+    MemoryError,
+)
+
+#: WAL pages after which a checkpoint runs. 1000 and 4000 gave longer stalls at full load.
+CHECKPOINT_PAGES = 16_000
+_QUICK_CHECK_SECONDS = 2.0
+
+Step = str | Callable[[apsw.Connection], None]
+#: Kind of file -> version -> what makes the next version of it. Runs in one transaction per file.
+MIGRATIONS: dict[str, Mapping[int, Step]] = {"segment": {}, "catalog": {}}
+
+_SCHEMAS = {"segment": SEGMENT, "catalog": CATALOG}
+
+
+def corrupt(path: Path, found: str, remedy: str = "") -> StoreCorrupt:
+    """The error that names a damaged file, what was found in it, and what to do."""
+    todo = remedy or t(
+        "stop the hub, keep a copy of the folder, restore the file from the last backup",
+        "请停止枢纽，保留该目录的副本，并用最近的备份恢复此文件",
+    )
+    return StoreCorrupt(f"{path.name}: {found} ({path}); {todo}", remedy=todo)
+
+
+def expected_tables(kind: str) -> set[str]:
+    """Names of the tables a sound file of this kind has."""
+    probe = apsw.Connection(":memory:")
+    probe.execute(_SCHEMAS[kind])
+    return {name for (name,) in probe.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def open_writable(path: Path) -> apsw.Connection:
+    """A connection for the writer; every commit on it is on the disk when it returns."""
+    connection = apsw.Connection(str(path), statementcachesize=64)
+    try:
+        connection.set_busy_timeout(5_000)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def create_file(path: Path, kind: str) -> apsw.Connection:
+    """Make a new, empty file; its tables are there as a whole or not at all."""
+    connection = open_writable(path)
+    with connection:
+        connection.execute(_SCHEMAS[kind])
+        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+    return connection
+
+
+def remove_file(path: Path) -> int:
+    """Delete a database with what SQLite keeps beside it; returns the bytes freed."""
+    freed = 0
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        try:
+            size = part.stat().st_size
+            part.unlink()
+            freed += size
+        except FileNotFoundError:
+            continue
+    return freed
+
+
+def check_file(path: Path) -> None:
+    """Look at the header of a database without opening it; raises ``StoreCorrupt``.
+
+    SQLite itself notices a truncated file only when a missing page is asked for. The size in the header (bytes 28 to 31,
+    valid when bytes 24 to 27 equal 92 to 95; SQLite file format 1.3.7) tells at once. While a WAL is there, the file may
+    lag behind it and nothing can be said.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise corrupt(path, t(f"can't be read: {error.strerror}", f"无法读取：{error.strerror}")) from error
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        return
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise corrupt(
+            path, t("no SQLite header: not a database, or overwritten", "缺少 SQLite 文件头：不是数据库或已被覆盖")
+        )
+    page_size = struct.unpack(">H", header[16:18])[0]
+    page_size = 65_536 if page_size == 1 else page_size
+    pages = struct.unpack(">I", header[28:32])[0]
+    if header[24:28] == header[92:96] and pages * page_size > size:
+        raise corrupt(
+            path,
+            t(
+                f"truncated: {size} bytes of {pages * page_size} are left",
+                f"文件被截断：应有 {pages * page_size} 字节，仅余 {size} 字节",
+            ),
+        )
+
+
+def checked(path: Path, kind: str, connection: apsw.Connection) -> int:
+    """Check tables and schema version; returns the version. Raises ``StoreCorrupt``."""
+    try:
+        present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        missing = expected_tables(kind) - present
+        if "meta" in present:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+        else:
+            row = None
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise corrupt(path, t(f"damaged: {error}", f"已损坏：{error}")) from error
+    if row is None or not isinstance(row[0], int):
+        raise corrupt(path, t("it has no schema version", "缺少结构版本号"))
+    version: int = row[0]
+    if version > SCHEMA_VERSION:
+        raise corrupt(
+            path,
+            t(
+                f"made by a newer hub (schema {version}, this one knows {SCHEMA_VERSION})",
+                f"由更新版本的枢纽生成（结构版本 {version}，当前支持 {SCHEMA_VERSION}）",
+            ),
+            t("start the newer version of the hub", "请使用更新版本的枢纽启动"),
+        )
+    if version == SCHEMA_VERSION and missing:
+        names = ", ".join(sorted(missing))
+        raise corrupt(path, t(f"tables are missing: {names}", f"缺少数据表：{names}"))
+    return version
+
+
+def migrate(path: Path, kind: str, connection: apsw.Connection, version: int) -> None:
+    """Bring a file to the present schema, all steps in one transaction. Raises ``StoreCorrupt`` when there is no way."""
+    if version == SCHEMA_VERSION:
+        return
+    steps = MIGRATIONS[kind]
+    with connection:
+        for number in range(version, SCHEMA_VERSION):
+            step = steps.get(number)
+            if step is None:
+                raise corrupt(
+                    path,
+                    t(
+                        f"schema {number} is too old for this version of the hub",
+                        f"结构版本 {number} 过旧，当前版本无法升级",
+                    ),
+                )
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+
+
+def quick_check(path: Path, connection: apsw.Connection) -> None:
+    """SQLite's quick check for a bounded time; what was sound until then counts as sound. Raises ``StoreCorrupt``."""
+    deadline = time.monotonic() + _QUICK_CHECK_SECONDS
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        rows = connection.execute("PRAGMA quick_check(5)").fetchall()
+    except apsw.InterruptError:
+        return
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise corrupt(path, t(f"damaged: {error}", f"已损坏：{error}")) from error
+    finally:
+        connection.set_progress_handler(None)
+    findings = [str(row[0]) for row in rows if row[0] != "ok"]
+    if findings:
+        raise corrupt(path, t(f"damaged: {findings[0]}", f"已损坏：{findings[0]}"))

@@ -1,0 +1,87 @@
+"""Size and soundness of a folder's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from hub.errors import StoreCorrupt
+from hub.i18n import t
+from hub.store.files import check_file
+from hub.store.segment import CATALOG_NAME, SegmentFile, open_read_only
+from hub.store.sql import all_rows, scalar
+
+__all__ = ["check_folder", "measure"]
+
+_MOST_FINDINGS = 20
+
+
+def measure(segments: Sequence[SegmentFile]) -> dict[str, int]:
+    """``messages``, ``bytes`` on the disk, ``segments``, ``key_lag`` and ``text_lag`` (messages not yet indexed)."""
+    totals = {"messages": 0, "bytes": 0, "segments": len(segments), "text_lag": 0, "key_lag": 0}
+    for place, segment in enumerate(segments):
+        connection = segment.connection()
+        messages = None
+        if place < len(segments) - 1:
+            messages = scalar(connection, "SELECT value FROM meta WHERE key = 'messages'")
+        if messages is None:
+            messages = scalar(connection, "SELECT count(*) FROM message")
+        totals["messages"] += messages
+        for path in (segment.path, segment.keys_path, segment.text_path):
+            totals["bytes"] += sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal"))
+        totals["key_lag"] += _lag(segment, segment.keys_path)
+        if segment.text_path.exists() or place == len(segments) - 1:  # old segments are taken out of the text index
+            totals["text_lag"] += _lag(segment, segment.text_path)
+    return totals
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _lag(segment: SegmentFile, path: Path) -> int:
+    """Messages of a segment that an index does not know yet."""
+    upto: Any = 0
+    if path.exists():
+        try:
+            upto = scalar(segment.attached(path), "SELECT value FROM meta WHERE key = 'upto'") or 0
+        except apsw.Error:
+            upto = 0  # damaged or just being made: it will be built again
+    return int(scalar(segment.connection(), "SELECT count(*) FROM message WHERE id > ?", (int(upto),)))
+
+
+def check_folder(folder: Path, segments: Sequence[SegmentFile], progress: Callable[[int, int], None]) -> list[str]:
+    """SQLite's full integrity check of every file; findings name the file. Empty when everything is sound."""
+    paths = [folder / CATALOG_NAME, *(segment.path for segment in segments)]
+    paths += [path for segment in segments for path in (segment.keys_path, segment.text_path) if path.exists()]
+    sizes = [_size(path) for path in paths]
+    findings: list[str] = []
+    done = 0
+    for path, size in zip(paths, sizes, strict=True):
+        findings += [f"{path.name}: {finding}" for finding in _check(path)]
+        done += size
+        progress(done, sum(sizes))
+    return findings
+
+
+def _check(path: Path) -> list[str]:
+    try:
+        check_file(path)
+        connection = open_read_only(path)
+    except StoreCorrupt as error:
+        return [error.text]
+    except apsw.Error as error:
+        return [t(f"can't be opened: {error}", f"无法打开：{error}")]
+    try:
+        rows = all_rows(connection, f"PRAGMA integrity_check({_MOST_FINDINGS})")
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+    except apsw.Error as error:
+        return [t(f"damaged: {error}", f"已损坏：{error}")]
+    finally:
+        connection.close()

@@ -1,0 +1,314 @@
+"""Appending to one segment: the rows of a unit of work are collected by table and written in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import orjson
+
+from hub.ids import id_text
+from hub.message import CallRecord, Delivery, Message
+from hub.store.duplicates import ControlFilter
+from hub.store.rows import INSERT, UPDATE_DELIVERY, Row, stored_state
+from hub.store.sql import all_rows, first_row, scalar
+
+__all__ = ["EARLIER", "SegmentWriteError", "SegmentWriter"]
+
+#: The newest message of a control id, the newest conflicting one, and the conflicting one with the same bytes. Those
+#: that do not conflict are more than one only where detection was off for a while.
+EARLIER = """
+SELECT id, content_hash, received_at FROM (
+    SELECT id, content_hash, received_at FROM message
+    WHERE source = ?1 AND control_id = ?2 AND control_id <> '' AND conflict = 0 ORDER BY id DESC LIMIT 16)
+UNION ALL SELECT id, content_hash, received_at FROM (
+    SELECT id, content_hash, received_at FROM message
+    WHERE source = ?1 AND control_id = ?2 AND control_id <> '' AND conflict = 1 ORDER BY id DESC LIMIT 1)
+UNION ALL SELECT id, content_hash, received_at FROM (
+    SELECT id, content_hash, received_at FROM message
+    WHERE source = ?1 AND control_id = ?2 AND content_hash = ?3 AND conflict = 1 ORDER BY id DESC LIMIT 1)
+"""
+_SUMMARY = ("messages", "seq_max", "received_max")
+
+
+class SegmentWriteError(Exception):
+    """The segment can't take this row; the text says which one and why (no content)."""
+
+
+class SegmentWriter:
+    """One segment file opened for writing; used by the writer's thread only."""
+
+    def __init__(self, path: Path, first_id: int, connection: apsw.Connection) -> None:
+        self.path = path
+        self.first_id = first_id
+        self.connection = connection
+        self.filter: ControlFilter | None = None  # complete for everything put through this object
+        self.messages = 0
+        self.seq_max = 0
+        self.received_max = 0
+        self.sealed = False  # the summary in meta is valid and must be kept so
+        self._names: dict[str, int] = dict(all_rows(connection, "SELECT text, id FROM name"))
+        self._new_names: list[str] = []
+        self._routes: dict[tuple[str, str], str] = {}
+        self._before = (0, 0, 0)
+        self._marked = (0, 0, 0, 0)
+        self._rows: dict[str, list[Row]] = {table: [] for table in INSERT}
+        self._messages = self._rows["message"]
+        self._payloads = self._rows["payload"]
+        self._deliveries = self._rows["delivery"]
+        self._fixed = self._rows["fixed"]
+        self._calls = self._rows["call"]
+        self._bodies = self._rows["body"]
+        self._updates: list[Row] = []
+
+    # -- a unit of work ------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+        self._before = (self.messages, self.seq_max, self.received_max)
+
+    def commit(self) -> None:
+        """Write what was collected and wait for the disk."""
+        self.flush()
+        if self.sealed and self._before != (self.messages, self.seq_max, self.received_max):
+            self._store_summary()
+        self.connection.execute("COMMIT")
+        self._new_names.clear()
+
+    def rollback(self) -> None:
+        """Undo everything since ``begin``."""
+        self.discard()
+        self.messages, self.seq_max, self.received_max = self._before
+        for text in self._new_names:
+            self._names.pop(text, None)
+        self._routes.clear()
+        self._new_names.clear()
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def mark(self) -> None:
+        """A point within the unit to come back to."""
+        self.flush()
+        self.connection.execute("SAVEPOINT one")
+        self._marked = (len(self._new_names), self.messages, self.seq_max, self.received_max)
+
+    def undo(self) -> None:
+        """Undo everything since ``mark``."""
+        self.discard()
+        self.connection.execute("ROLLBACK TO one")
+        known, self.messages, self.seq_max, self.received_max = self._marked
+        for text in self._new_names[known:]:
+            self._names.pop(text, None)
+        del self._new_names[known:]
+        self._routes.clear()
+
+    def release(self) -> None:
+        """Write what was collected since ``mark`` and forget the mark."""
+        self.flush()
+        self.connection.execute("RELEASE one")
+
+    def discard(self) -> None:
+        """Forget what was collected and not flushed."""
+        for rows in self._rows.values():
+            rows.clear()
+        self._updates.clear()
+
+    def flush(self) -> None:
+        """Execute what was collected, within the transaction."""
+        run = self.connection.executemany
+        for table, rows in self._rows.items():
+            if rows:
+                run(INSERT[table], rows)
+                rows.clear()
+        updates = self._updates
+        if updates:
+            before = self.connection.total_changes()
+            run(UPDATE_DELIVERY, updates)
+            if self.connection.total_changes() - before != len(updates):
+                raise SegmentWriteError("a delivery to be updated is not there")
+            updates.clear()
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def add_message(self, message: Message, seq: int, deliveries: list[Delivery] | tuple[Delivery, ...]) -> None:
+        raw = message.raw
+        names = self._names
+        if len(deliveries) == 1:
+            routed = self._routes.get((deliveries[0].route, deliveries[0].target)) or self._routed(deliveries[0])
+        else:
+            routed = ",".join([self._routed(delivery) for delivery in deliveries])
+        message_id = message.id
+        received_at = message.received_at
+        self._messages.append(
+            (
+                message_id,
+                seq,
+                received_at,
+                names.get(message.source) or self.name(message.source),
+                names.get(message.type) or self.name(message.type),
+                names.get(message.codec) or self.name(message.codec),
+                message.control_id,
+                message.content_hash,
+                len(raw),
+                1 if message.conflict else 0,
+                message.causation,
+                message.correlation,
+                routed,
+                orjson.dumps(message.keys).decode() if message.keys else "",
+            )
+        )
+        self._payloads.append((message_id, raw))
+        self.messages += 1
+        if seq > self.seq_max:
+            self.seq_max = seq
+        if received_at > self.received_max:
+            self.received_max = received_at
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        names = self._names
+        self._deliveries.append(
+            (
+                delivery.id,
+                delivery.message_id,
+                names.get(delivery.route) or self.name(delivery.route),
+                names.get(delivery.target) or self.name(delivery.target),
+                stored_state(delivery),
+                delivery.order_key,
+                delivery.attempts,
+                delivery.next_at,
+                delivery.step,
+                delivery.reason,
+                delivery.parent,
+                delivery.part,
+                delivery.parts,
+                delivery.updated_at,
+            )
+        )
+        if delivery.payload is not None:
+            self._fixed.append((delivery.id, delivery.payload))
+
+    def add_call(self, call: CallRecord) -> None:
+        names = self._names
+        self._calls.append(
+            (
+                call.id,
+                call.at,
+                int(call.direction),
+                names.get(call.place) or self.name(call.place),
+                int(call.outcome),
+                call.message_id,
+                call.delivery_id,
+                call.attempt,
+                call.code,
+                call.error,
+                call.took_us,
+                call.remote,
+                call.params,
+                names.get(call.mapping) or self.name(call.mapping),
+                names.get(call.plugin) or self.name(call.plugin),
+            )
+        )
+        if call.request is not None or call.response is not None:
+            self._bodies.append((call.id, call.request, call.response))
+
+    def add_update(self, row: Row) -> None:
+        """The present state of a delivery, in the order of :data:`UPDATE_DELIVERY`."""
+        self._updates.append(row)
+
+    def update_or_insert(self, delivery: Delivery, row: Row) -> None:
+        """Record the state of a delivery that is not there, too: what happened must not be lost."""
+        self.connection.execute(UPDATE_DELIVERY, row)
+        if self.connection.changes() == 0:
+            self.add_delivery(delivery)
+
+    def set_payload(self, delivery_id: int, payload: bytes | None) -> None:
+        """Fix the bytes to send for a delivery, or let it be mapped again (None)."""
+        if payload is None:
+            self.connection.execute("DELETE FROM fixed WHERE id = ?", (delivery_id,))
+        else:
+            self.connection.execute("INSERT OR REPLACE INTO fixed VALUES (?, ?)", (delivery_id, payload))
+
+    def add_routed(self, delivery: Delivery) -> None:
+        """Note at its message, which is in this segment, that a delivery was made later."""
+        item = self._routed(delivery)
+        self.connection.execute(
+            "UPDATE message SET routed = CASE routed WHEN '' THEN ?1 ELSE routed || ',' || ?1 END WHERE id = ?2",
+            (item, delivery.message_id),
+        )
+        if self.connection.changes() != 1:
+            raise SegmentWriteError(f"message {id_text(delivery.message_id)} is not there")
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    def name(self, text: str) -> int:
+        """The number of a name, made on first use."""
+        number = self._names.get(text)
+        if number is None:
+            number = len(self._names) + 1
+            self.connection.execute("INSERT INTO name VALUES (?, ?)", (number, text))
+            self._names[text] = number
+            self._new_names.append(text)
+        return number
+
+    def _routed(self, delivery: Delivery) -> str:
+        key = (delivery.route, delivery.target)
+        item = self._routes.get(key)
+        if item is None:
+            item = self._routes[key] = f"{self.name(delivery.route)}>{self.name(delivery.target)}"
+        return item
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def earlier(self, source: str, control_id: str, content_hash: bytes) -> list[Row]:
+        """Committed messages with this control id that may make another one a duplicate or a conflict."""
+        number = self._names.get(source)
+        if number is None:
+            return []
+        return all_rows(self.connection, EARLIER, (number, control_id, content_hash))
+
+    def has_message(self, message_id: int) -> bool:
+        return scalar(self.connection, "SELECT 1 FROM message WHERE id = ?", (message_id,)) is not None
+
+    def has_delivery(self, delivery_id: int) -> bool:
+        return scalar(self.connection, "SELECT 1 FROM delivery WHERE id = ?", (delivery_id,)) is not None
+
+    def set_meta(self, key: str, value: Any) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def meta(self, key: str) -> Any:
+        return scalar(self.connection, "SELECT value FROM meta WHERE key = ?", (key,))
+
+    # -- beginning and end ---------------------------------------------------------------------------------------
+
+    def load_summary(self, *, trust: bool) -> None:
+        """Number of messages, highest seq and latest time: from meta when it can be trusted, else counted."""
+        if trust and self.meta("messages") is not None:
+            self.messages, self.seq_max, self.received_max = (int(self.meta(key)) for key in _SUMMARY)
+            return
+        row = first_row(
+            self.connection,
+            "SELECT count(*), coalesce(max(seq), 0), coalesce(max(received_at), 0), "
+            "(SELECT coalesce(max(last_seq), 0) FROM pruned) FROM message",
+        )
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        self.messages, self.seq_max, self.received_max = row[0], max(row[1], row[3]), row[2]
+
+    def highest_id(self) -> int:
+        """The highest id of any row."""
+        tables = ("message", "delivery", "call")
+        return max(int(scalar(self.connection, f"SELECT coalesce(max(id), 0) FROM {table}")) for table in tables)  # noqa: S608
+
+    def seal(self) -> None:
+        """Write the summary; from now on it is kept up to date."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        self._store_summary()
+        self.connection.execute("COMMIT")
+        self.sealed = True
+
+    def _store_summary(self) -> None:
+        values = zip(_SUMMARY, (self.messages, self.seq_max, self.received_max), strict=True)
+        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values))
+
+    def close(self) -> None:
+        self.connection.close()
