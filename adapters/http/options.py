@@ -48,7 +48,7 @@ HeaderName = Annotated[str, AfterValidator(_token)]
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class _Credentials(_Options):

@@ -26,7 +26,7 @@ __all__ = ["HttpReceiver"]
 _LONGEST_KEY = 256
 _LONGEST_LOGGED = 200
 _MOST_QUERY_FIELDS = 1000
-_MOST_PEERS = 4096
+_MOST_REMEMBERED = 4096
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -41,7 +41,8 @@ class HttpReceiver(Receiver):
         self._limit = bound.contract.max_size or options.max_size
         self._gate = Gate(options.auth)
         self._allow = AllowList(options.allow)
-        self._peers: dict[str, bool] = {}
+        self._peers: dict[str, bool] = {}  # address -> may it call
+        self._masked: dict[str, str] = {}  # header value -> how it is logged; most values come again and again
         self._types = frozenset(options.content_types)
         self._reply_headers = {"Content-Type": bound.codec.content_type, **SERVER}
         self._json_headers = {"Content-Type": "application/json", **SERVER}
@@ -112,7 +113,7 @@ class HttpReceiver(Receiver):
         headers = request.headers
         permitted = self._peers.get(remote)
         if permitted is None:
-            if len(self._peers) >= _MOST_PEERS:
+            if len(self._peers) >= _MOST_REMEMBERED:
                 self._peers.clear()
             permitted = self._peers[remote] = self._allow.permits(remote)
         if not permitted:
@@ -141,12 +142,14 @@ class HttpReceiver(Receiver):
                     (f"this interface takes {expected}", f"该接口只接受 {expected}"),
                     headers={"Accept": expected},
                 )
-        if int(headers.get("Content-Length", "0")) > self._limit:
+        length = headers.get("Content-Length")
+        if length is not None and int(length) > self._limit:
             raise self._too_large()
         expect = headers.get("Expect")
         if expect is not None and expect.lower() != "100-continue":
             raise Refusal(417, "http.expect", ("only 100-continue is understood", "仅支持 100-continue"))
-        if len(headers.get("Idempotency-Key", "")) > _LONGEST_KEY:
+        key = headers.get("Idempotency-Key")
+        if key is not None and len(key) > _LONGEST_KEY:
             raise Refusal(
                 400,
                 "http.idempotency_key",
@@ -235,11 +238,21 @@ class HttpReceiver(Receiver):
         params["path"] = _logged(request.raw_path.partition("?")[0]) if parts else self._options.path
         for name in self._options.log_headers:
             if name in headers:
-                params[name] = _logged(headers[name])
-        self._intake.submit(
-            self._bound, body, done, remote=remote, control_id=_clean(headers.get("Idempotency-Key", "")), params=params
-        )
+                params[name] = self._logged_header(headers[name])
+        control_id = headers.get("Idempotency-Key", "")
+        if control_id:
+            control_id = _clean(control_id)
+        self._intake.submit(self._bound, body, done, remote=remote, control_id=control_id, params=params)
         return await future
+
+    def _logged_header(self, value: str) -> str:
+        value = value[:_LONGEST_LOGGED]
+        known = self._masked.get(value)
+        if known is None:
+            if len(self._masked) >= _MOST_REMEMBERED:
+                self._masked.clear()
+            known = self._masked[value] = _logged(value)
+        return known
 
     # -- answers -------------------------------------------------------------------------------------------------
 

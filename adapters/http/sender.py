@@ -167,7 +167,7 @@ class HttpSender(Sender):
             path = self._path.fill(variables, _path_part)
             given = self._url_query.fill(variables, _encode)
             pairs = [given] if given else []
-            pairs += [name + value.fill(variables, _encode) for name, value in self._query]
+            pairs += [name + _encode(value.fill(variables, str)) for name, value in self._query]
             lines = [_header_line(name, value.fill(variables, str)) for name, value in self._headers]
         except MissingVariable as error:
             raise PermanentError(

@@ -252,28 +252,11 @@ class HttpServer:
         values: tuple[str, ...] = ()
         if path is None:
             path, values = self._search(raw_path)
-        language = request.headers.get("Accept-Language", "")
-        if path is None:
-            return problem_response(
-                language,
-                raw_path,
-                404,
-                "http.no_such_path",
-                ("no interface listens on this path", "没有接口监听该路径"),
-                remedy=("check the path, also upper and lower case", "请检查路径及其大小写"),
-            )
-        route = path.methods.get(request.method)
+        route = path.methods.get(request.method) if path is not None else None
         if route is None:
-            allowed = ", ".join(sorted(path.methods))
-            return problem_response(
-                language,
-                raw_path,
-                405,
-                "http.method",
-                (f"this interface takes {allowed}", f"该接口只接受 {allowed}"),
-                headers={"Allow": allowed},
-            )
-        return await route.handler(request, dict(zip(route.names, map(unquote, values), strict=True)))
+            return _nobody(request, raw_path, path)
+        parts = dict(zip(route.names, map(unquote, values), strict=True)) if values else {}
+        return await route.handler(request, parts)
 
     def _search(self, raw_path: str) -> tuple[_Path | None, tuple[str, ...]]:
         for path in self._templates:
@@ -325,6 +308,28 @@ class HttpServer:
             await asyncio.sleep(0)  # let calls that have just arrived begin
             listener.pre_shutdown()
             await listener.shutdown(within)
+
+
+def _nobody(request: web.BaseRequest, raw_path: str, path: _Path | None) -> web.Response:
+    language = request.headers.get("Accept-Language", "")
+    if path is None:
+        return problem_response(
+            language,
+            raw_path,
+            404,
+            "http.no_such_path",
+            ("no interface listens on this path", "没有接口监听该路径"),
+            remedy=("check the path, also upper and lower case", "请检查路径及其大小写"),
+        )
+    allowed = ", ".join(sorted(path.methods))
+    return problem_response(
+        language,
+        raw_path,
+        405,
+        "http.method",
+        (f"this interface takes {allowed}", f"该接口只接受 {allowed}"),
+        headers={"Allow": allowed},
+    )
 
 
 class ServerPool:
