@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -231,8 +231,11 @@ class _System:
         )
         problems = self._problems
         before = len(problems)
+        keys = replace(
+            origin, settings=frozenset()
+        )  # a reference that is wrong is at fault itself, not what it refers to
         filled = {
-            key: substitute(value, settings, key in _FOR_ADAPTER, (key,), origin, problems)
+            key: substitute(value, settings, key in _FOR_ADAPTER, (key,), keys, problems)
             for key, value in merged.items()
         }
         contract: Interface | None = interface

@@ -107,8 +107,8 @@ class _Discovery:
     def __init__(self, load_seconds: float) -> None:
         self._seconds = load_seconds
         self._found = Registry()
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = _new_manager()  # holds one module at a time, while it is asked what it gives
+        self._asked: list[Any] = []
         self._owners: dict[tuple[str, str], str] = {}  # ("codec", "json") -> who contributed it
         self._more_folders: list[Path] = []
 
@@ -187,24 +187,27 @@ class _Discovery:
 
     def _hooks_of(self, name: str, importer: Callable[[], Any]) -> Any:
         """Import, register and ask one module of hooks; None when any of it fails, which is then a problem."""
+        manager = self._manager
 
         def work() -> tuple[Any, _Contribution]:
             module = importer()
-            manager = pluggy.PluginManager(hookspecs.PROJECT)
-            manager.add_hookspecs(hookspecs)
+            if any(module is earlier for earlier in self._asked):  # two entry points name one module
+                return module, _Contribution()
             manager.register(module, name)
-            return module, _ask(manager)
+            try:
+                return module, _ask(manager)
+            finally:
+                manager.unregister(module)
 
         begun = time.monotonic()
         try:
             module, contribution = _within(self._seconds, work)
             self._check(contribution)
-            if self._manager.is_registered(module):
-                return module
-            self._manager.register(module, name)
         except _LoadError as error:
+            self._manager = _new_manager()  # an abandoned thread may still use the other
             self._found.problems.append(Problem(error.text, name, remedy=error.remedy))
             return None
+        self._asked.append(module)
         took = time.monotonic() - begun
         if took > SLOW_SECONDS:
             text = t(f"took {took:.1f} s to load", f"加载耗时 {took:.1f} 秒")
@@ -241,6 +244,12 @@ class _Discovery:
             ("codec", found.codecs, [codec.name for codec in contribution.codecs]),
             ("function", found.functions, list(contribution.functions)),
         ]
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _ask(manager: pluggy.PluginManager) -> _Contribution:
@@ -390,8 +399,9 @@ def _import_plugin(plugin_id: str, file: Path) -> ModuleType:
         package = sys.modules[_PACKAGE] = ModuleType(_PACKAGE)
         package.__path__ = []
     name = f"{_PACKAGE}.{plugin_id}"
-    for old in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
-        del sys.modules[old]
+    if name in sys.modules:
+        for old in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+            del sys.modules[old]
     spec = spec_from_file_location(
         name, file, loader=_FreshLoader(name, str(file)), submodule_search_locations=[str(file.parent)]
     )

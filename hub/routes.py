@@ -124,15 +124,28 @@ class _Routes:
             self._by_system.setdefault(bound.system, []).append(bound)
 
     def resolve(self, name: str, route: RouteConfig) -> None:
+        """A target with problems is left out of the route, the others stay; what concerns the whole leaves out all of it."""
         deployment = self._deployment
         place = self._loaded.declared[f"routes.{name}"]
         problems: list[Problem] = []
         sources = self._sources(route, place, problems)
-        targets = self._targets(route, place, problems)
-        for target in targets:
-            self._check_types(route, place, target, problems)
+        targets: list[str] = []
+        for target in self._targets(route, place, problems):
+            own: list[Problem] = []
+            self._check_types(route, place, target, own)
             for source in sources:
-                self._check_pair(route, place, source, target, problems)
+                self._check_pair(route, place, source, target, own)
+            problems.extend(own)
+            if not any(problem.severity == "error" for problem in own):
+                targets.append(target.place)
+        whole = self._whole(route, place, sources)
+        deployment.problems.extend(dict.fromkeys([*problems, *whole]))
+        if sources and targets and not whole:
+            deployment.routes[name] = route.model_copy(update={"to": targets})
+            deployment.sources[name] = tuple(source.place for source in sources)
+
+    def _whole(self, route: RouteConfig, place: Place, sources: list[Bound]) -> list[Problem]:
+        problems: list[Problem] = []
         for codec in sorted({source.codec.name for source in sources}):
             if route.when:
                 problems.extend(expression_problems(route.when, codec, place, ("when",)))
@@ -143,12 +156,7 @@ class _Routes:
                     f"{source.place} 等待应答（style: request），只能有一个目标",
                 )
                 problems.append(place.problem(text, ("to",), remedy=t("name one target", "请只写一个目标")))
-        unique = list(dict.fromkeys(problems))
-        deployment.problems.extend(unique)
-        if any(problem.severity == "error" for problem in unique) or not targets or not sources:
-            return
-        deployment.routes[name] = route.model_copy(update={"to": [target.place for target in targets]})
-        deployment.sources[name] = tuple(source.place for source in sources)
+        return problems
 
     # -- ends ----------------------------------------------------------------------------------------------------
 
