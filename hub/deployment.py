@@ -253,8 +253,8 @@ class _System:
             problems.append(self._unknown("codec", contract.reply.codec, self._registry.codecs, origin, path))
         if options is None or codec is None or len(problems) > before:
             return None
-        self._check_expressions(contract, origin)
         place = f"{self._name}/{name}"
+        self._check_expressions(contract, place, origin)
         return Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options), origin
 
     def _unknown(
@@ -286,7 +286,7 @@ class _System:
         key, data = ("listen", contract.listen) if receives else ("connect", contract.connect)
         return validate(model, data, _Below(origin, key), self._problems)
 
-    def _check_expressions(self, contract: Interface, origin: InterfaceOrigin) -> None:
+    def _check_expressions(self, contract: Interface, place: str, origin: InterfaceOrigin) -> None:
         reply_codec = contract.reply.codec or contract.codec
         expressions: list[tuple[tuple[str, ...], str, str]] = [
             (("type",), contract.type, contract.codec),
@@ -294,11 +294,13 @@ class _System:
             (("success",), contract.success, reply_codec),
             (("reply", "code"), contract.reply.code, reply_codec),
             (("reply", "message"), contract.reply.message, reply_codec),
-            *((("keys", key), text, contract.codec) for key, text in contract.keys.items()),
         ]
         for path, text, codec in expressions:
             if text:
-                self._problems.extend(expression_problems(text, codec, origin, path))
+                key = ".".join((place, *path))
+                self._problems.extend(expression_problems(text, codec, origin, path, key=key))
+        for name, text in contract.keys.items():
+            self._problems.extend(expression_problems(text, contract.codec, origin, ("keys", name)))
 
 
 @dataclass(frozen=True, slots=True)

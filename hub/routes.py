@@ -11,7 +11,7 @@ from hub.contract import RouteConfig
 from hub.errors import MappingError, Problem
 from hub.i18n import t
 from hub.validation import Origin, did_you_mean, expression_problems, listed
-from hub.yaml_source import Place
+from hub.yaml_source import Place, key_text
 
 if TYPE_CHECKING:
     from hub.config import LoadedConfig
@@ -148,7 +148,9 @@ class _Routes:
         problems: list[Problem] = []
         for codec in sorted({source.codec.name for source in sources}):
             if route.when:
-                problems.extend(expression_problems(route.when, codec, place, ("when",)))
+                problems.extend(
+                    expression_problems(route.when, codec, place, ("when",), key=key_text((*place.path, "when")))
+                )
         for source in sources:
             if source.contract.style == "request" and len(route.to) > 1:
                 text = t(
@@ -249,7 +251,8 @@ class _Routes:
             expression = getattr(target.contract, key)
             if expression:
                 about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
-                problems.extend(expression_problems(expression, codec, origin, (key,), about))
+                found = expression_problems(expression, codec, origin, (key,), about=about, key=f"{target.place}.{key}")
+                problems.extend(found)
         name = target.contract.mapping if route.mapping is None else route.mapping
         if name:
             where: Origin = origin if route.mapping is None else place

@@ -213,12 +213,17 @@ def _item_of(annotation: Any) -> Any:
     return None
 
 
-def expression_problems(text: str, codec: str, origin: Origin, path: KeyPath, about: str = "") -> list[Problem]:
-    """What is wrong with an expression on the trees of a codec; ``about`` goes before the text."""
+def expression_problems(
+    text: str, codec: str, origin: Origin, path: KeyPath, *, about: str = "", key: str = ""
+) -> list[Problem]:
+    """What is wrong with an expression on the trees of a codec; ``about`` goes before the text.
+
+    ``key`` is the one under which the expression is compiled when it is used: the compiler keeps the result for then.
+    """
     from hub.mapping import compile_expression  # reading a configuration file alone needs no compiler
 
     try:
-        compile_expression(text, codec)
+        compile_expression(text, codec, key=key)
     except MappingError as error:
         return [origin.problem(about + error.reason, path, remedy=error.remedy)]
     return []
