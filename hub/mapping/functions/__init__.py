@@ -1,0 +1,35 @@
+"""The functions of the expression language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub.mapping.functions.base import Function, plugin_function
+from hub.mapping.functions.choice import CHOICE
+from hub.mapping.functions.dates import DATES
+from hub.mapping.functions.identity import IDENTITY
+from hub.mapping.functions.lists import LISTS
+from hub.mapping.functions.numbers import NUMBERS
+from hub.mapping.functions.text import TEXT
+
+__all__ = ["BUILTIN", "Function", "with_plugins"]
+
+BUILTIN: Mapping[str, Function] = {
+    **CHOICE.functions,
+    **TEXT.functions,
+    **NUMBERS.functions,
+    **DATES.functions,
+    **LISTS.functions,
+    **IDENTITY.functions,
+}
+
+
+def with_plugins(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Function]:
+    """The built-in functions and those of plugins; raises ``ValueError`` for a name that is taken or can't be written."""
+    known = dict(BUILTIN)
+    for name, call in functions.items():
+        if name in BUILTIN:
+            raise ValueError(f"function {name!r} is built in")
+        known[name] = plugin_function(name, call)
+    return known

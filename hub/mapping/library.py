@@ -1,0 +1,219 @@
+"""All mappings of a deployment: found in folders, compiled on first use, replaced as a whole by a reload."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hub.errors import MappingError, Problem
+from hub.i18n import t
+from hub.mapping.document import MAX_FILE, Document, parse_document
+from hub.mapping.functions import with_plugins
+from hub.mapping.functions.base import Function
+from hub.mapping.mapping import CompiledMapping, compile_mapping
+from hub.mapping.tables import CodeTable, load_table
+
+__all__ = ["MappingLibrary"]
+
+_HASH_LENGTH = 12
+_TABLES = "tables"
+
+
+@dataclass(slots=True)
+class _File:
+    document: Document
+    digest: str
+
+
+@dataclass(slots=True)
+class _Sources:
+    """What was read from disk, so that one compilation, or one reload, sees every file in one state."""
+
+    paths: dict[str, Path]
+    tables: dict[str, Path]
+    files: dict[str, _File] = field(default_factory=dict)
+    loaded: dict[str, tuple[CodeTable, list[Problem]]] = field(default_factory=dict)
+
+
+class MappingLibrary:
+    """``folders`` are searched for ``**/*.yaml`` (``*.tests.yaml`` are tests) and ``tables/*.csv``; earlier folders win.
+
+    The name of a mapping is its path below the folder without suffix: ``freight_ministry/waybill``. ``functions`` are those plugins
+    bring along. Raises ``ValueError`` when one of them has the name of a built-in function.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], functions: Mapping[str, Callable[..., Any]] | None = None, *, budget: int = 0
+    ) -> None:
+        self._folders = [Path(folder) for folder in folders]
+        self._functions: Mapping[str, Function] = with_plugins(functions or {})
+        self._budget = budget
+        self._sources = self._scan()
+        self._compiled: dict[str, CompiledMapping] = {}
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> CompiledMapping:
+        """The mapping of a name; raises :class:`~hub.errors.MappingError` when there is none or it has errors."""
+        found = self._compiled.get(name)
+        if found is not None:
+            return found
+        if name not in self._sources.paths:
+            near = difflib.get_close_matches(name, self._sources.paths, 3)
+            raise MappingError(
+                t(f"there is no mapping {name!r}", f"没有映射 {name!r}"),
+                code="mapping.missing",
+                remedy=t(f"did you mean {', '.join(near)}?", f"是否为 {', '.join(near)}？")
+                if near
+                else t("put it below a folder of mappings:", "请将其放入 mappings: 所列目录"),
+            )
+        compiled, problems = self._compile(name, self._sources)
+        if compiled is None:
+            errors = [problem for problem in problems if problem.severity == "error"]
+            first = errors[0] if errors else Problem(t("it is a fragment", "这是片段"), key=name)
+            more = t(f" (and {len(errors) - 1} more)", f"（另有 {len(errors) - 1} 处）") if len(errors) > 1 else ""
+            raise MappingError(
+                f"{first.text}{more}",
+                file=first.file,
+                line=first.line,
+                target=first.key,
+                code="mapping.invalid",
+                remedy=first.remedy,
+            )
+        self._compiled[name] = compiled
+        return compiled
+
+    def names(self) -> list[str]:
+        """The names of all mappings, fragments included, in order."""
+        return sorted(self._sources.paths)
+
+    def problems(self) -> list[Problem]:
+        """Compile everything as it is on disk and tell everything that is wrong, in the order of the files."""
+        sources = self._scan()
+        found: list[Problem] = []
+        for name in sorted(sources.paths):
+            found += [problem for problem in self._compile(name, sources)[1] if problem not in found]
+        for name in sorted(sources.tables):
+            found += [problem for problem in self._table(name, sources)[1] if problem not in found]
+        return sorted(found, key=lambda problem: (problem.file, problem.line))
+
+    def reload(self, names: Iterable[str] | None = None) -> list[Problem]:
+        """Read the files again and use what they say from the next run on.
+
+        All mappings, or those named and what includes them. A mapping that now has errors stays as it was, if it was in use, and its problems are
+        returned; the others change together.
+        """
+        sources = self._scan()
+        found: list[Problem] = []
+        fresh: dict[str, CompiledMapping] = {}
+        wanted = set(sources.paths if names is None else names)
+        for name in sorted(set(sources.paths) if names is None else wanted | set(self._compiled)):
+            if name not in sources.paths:
+                if name in wanted and name not in self._compiled:
+                    found.append(Problem(t(f"there is no mapping {name!r}", f"没有映射 {name!r}"), key=name))
+                continue
+            compiled, problems = self._compile(name, sources)
+            found += [problem for problem in problems if problem not in found]
+            if compiled is not None:
+                fresh[name] = compiled
+            elif any(problem.severity == "error" for problem in problems) and name in self._compiled:
+                fresh[name] = self._compiled[name]
+        self._compiled, self._sources = fresh, sources
+        return found
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _scan(self) -> _Sources:
+        sources = _Sources({}, {})
+        for folder in self._folders:
+            for path in sorted(folder.glob("**/*.yaml")):
+                if not path.name.endswith(".tests.yaml"):
+                    name = path.relative_to(folder).with_suffix("").as_posix()
+                    sources.paths.setdefault(name, path)
+            for path in sorted((folder / _TABLES).glob("*.csv")):
+                sources.tables.setdefault(path.stem, path)
+        return sources
+
+    def _file(self, name: str, sources: _Sources) -> _File | None:
+        found = sources.files.get(name)
+        if found is None:
+            path = sources.paths.get(name)
+            if path is None:
+                return None
+            found = sources.files[name] = self._read(name, path)
+        return found
+
+    def _read(self, name: str, path: Path) -> _File:
+        place = str(path)
+        try:
+            if path.stat().st_size > MAX_FILE * 4:
+                document = Document(name, place)
+                document.problems.append(Problem(t("the file is too large", "文件过大"), place))
+                return _File(document, "")
+            raw = path.read_bytes()
+            text = raw.decode("utf-8-sig")
+        except OSError as error:
+            document = Document(name, place)
+            document.problems.append(
+                Problem(t(f"can't be read: {error.strerror}", f"无法读取：{error.strerror}"), place)
+            )
+            return _File(document, "")
+        except UnicodeDecodeError:
+            document = Document(name, place)
+            document.problems.append(
+                Problem(t("is not UTF-8", "不是 UTF-8 编码"), place, remedy=t("save it as UTF-8", "请另存为 UTF-8"))
+            )
+            return _File(document, "")
+        return _File(parse_document(text, name, place), hashlib.sha256(raw).hexdigest())
+
+    def _table(self, name: str, sources: _Sources) -> tuple[CodeTable, list[Problem]]:
+        found = sources.loaded.get(name)
+        if found is None:
+            found = sources.loaded[name] = load_table(sources.tables[name], name)
+        return found
+
+    # -- compiling -----------------------------------------------------------------------------------------------
+
+    def _compile(self, name: str, sources: _Sources) -> tuple[CompiledMapping | None, list[Problem]]:
+        """(the compiled mapping, None for a fragment or a mapping with errors; everything that is wrong with it)."""
+        file = self._file(name, sources)
+        if file is None:
+            return None, []
+        if file.document.fragment:
+            return None, list(file.document.problems)
+
+        def find(wanted: str) -> Document | None:
+            other = self._file(wanted, sources)
+            return other.document if other is not None else None
+
+        def find_table(wanted: str) -> CodeTable | None:
+            return self._table(wanted, sources)[0] if wanted in sources.tables else None
+
+        document = file.document
+        result = compile_mapping(document, find, find_table, self._functions, budget=self._budget)
+        problems = list(result.problems)
+        for table in result.tables:
+            problems += [problem for problem in self._table(table.name, sources)[1] if problem not in problems]
+        if result.run is None or any(problem.severity == "error" for problem in problems):
+            return None, problems
+        digest = hashlib.sha256(file.digest.encode())
+        for other in sorted(document.name for document in result.included):
+            digest.update(f"{other}:{sources.files[other].digest}".encode())
+        for table in sorted(result.tables, key=lambda table: table.name):
+            digest.update(f"{table.name}:{table.hash}".encode())
+        compiled = CompiledMapping(
+            document.name,
+            document.file,
+            digest.hexdigest()[:_HASH_LENGTH],
+            document.source_codec,
+            document.target_codec,
+            document.types,
+            document.split is not None,
+            result.source,
+            result.run,
+        )
+        return compiled, problems

@@ -1,0 +1,134 @@
+"""One mapping file compiled: from a source tree to target trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.errors import Problem
+from hub.i18n import t
+from hub.mapping.builder import Builder, TooManyRules
+from hub.mapping.codegen import Generator
+from hub.mapping.context import Context
+from hub.mapping.document import Document
+from hub.mapping.formats import source_format
+from hub.mapping.functions.base import Function
+from hub.mapping.nodes import ExpressionError
+from hub.mapping.paths import Scope
+from hub.mapping.program import Rule, assemble
+from hub.mapping.tables import CodeTable
+from hub.mapping.target_hl7 import Hl7Target
+from hub.mapping.target_plain import PlainTarget
+
+__all__ = ["Compilation", "CompiledMapping", "compile_mapping"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMapping:
+    """``hash``: 12 hexadecimal digits of the file with its includes and code tables. ``splits``: may give several targets."""
+
+    name: str
+    file: str
+    hash: str
+    source_codec: str
+    target_codec: str
+    types: tuple[str, ...]
+    splits: bool
+    source: str
+    _run: Callable[[Any, Context], list[Any]]
+
+    @property
+    def stamp(self) -> str:
+        """What attempts record: ``name@hash``."""
+        return f"{self.name}@{self.hash}"
+
+    def run(self, tree: Any, context: Context) -> list[Any]:
+        """The target trees: one, several with ``split:``, none when ``when:`` does not hold.
+
+        Raises :class:`~hub.errors.MappingError` and nothing else. The source tree is not changed.
+        """
+        return self._run(tree, context)
+
+
+@dataclass(slots=True)
+class Compilation:
+    """What came of compiling a file; ``source`` and ``run`` are there when no problem is an error."""
+
+    problems: list[Problem]
+    included: list[Document]
+    tables: list[CodeTable]
+    source: str = ""
+    run: Callable[[Any, Context], list[Any]] | None = None
+
+
+def compile_mapping(
+    document: Document,
+    find: Callable[[str], Document | None],
+    find_table: Callable[[str], CodeTable | None],
+    functions: Mapping[str, Function],
+    *,
+    budget: int = 0,
+) -> Compilation:
+    """Compile a mapping; ``find`` gives the mappings it includes, ``find_table`` code tables, ``budget`` replaces the step limit."""
+    tables: dict[str, CodeTable] = {}
+
+    def table(name: str) -> CodeTable | None:
+        found = find_table(name)
+        if found is not None:
+            tables[name] = found
+        return found
+
+    generator = Generator(source_format(document.source_codec), functions, table)
+    if budget:
+        generator.budget = budget
+    builder = Builder(generator, document, find)
+    program = None
+    try:
+        _write(builder, document)
+        program = assemble(generator, builder.rules or [Rule(document.file)], "found")
+    except TooManyRules:
+        builder.problem(
+            document.fields_line, "fields", t("too many rules", "规则过多"), t("split the mapping", "请拆分映射")
+        )
+    except ExpressionError as error:
+        builder.problem(document.fields_line, "fields", error.text, error.remedy)
+    except RecursionError:
+        builder.problem(document.fields_line, "fields", t("nested too deeply", "嵌套过深"))
+    included = list(builder.included.values())
+    problems = list(document.problems)
+    for found in (*(problem for other in included for problem in other.problems), *builder.problems):
+        if found not in problems:
+            problems.append(found)
+    compilation = Compilation(problems, included, list(tables.values()))
+    if program is not None and not any(problem.severity == "error" for problem in problems):
+        compilation.source, compilation.run = program.source, program.run
+    return compilation
+
+
+def _write(builder: Builder, document: Document) -> None:
+    writer, scope = builder.generator.writer, builder.generator.root
+    builder.at(document.fields_line, "")
+    writer.line("found = []")
+    if document.split is None:
+        _write_target(builder, document, scope)
+        return
+    with builder.guard(document.split, "split"):
+        builder.at(document.split.line, "split", document.split.text)
+        with builder.elements(builder.path(document.split), scope, 1) as inner:
+            _write_target(builder, document, inner)
+
+
+def _write_target(builder: Builder, document: Document, scope: Scope) -> None:
+    with builder.when(document.when, scope, ""), builder.declared(scope):
+        if document.target_codec == "hl7v2":
+            result = Hl7Target(builder).build(document, scope)
+        elif document.base:
+            builder.problem(1, "to.base", t("base: source is for HL7 v2 only", "base: source 仅用于 HL7 v2"))
+            return
+        else:
+            fields = document.fields
+            if fields is None:
+                return
+            result = PlainTarget(builder).build(fields, scope)
+        builder.generator.writer.line(f"found.append({result})")

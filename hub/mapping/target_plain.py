@@ -1,0 +1,196 @@
+"""Targets that are plain trees (JSON): objects, lists and values, absent ones left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hub.i18n import t
+from hub.mapping.builder import Builder
+from hub.mapping.document import Field, Leaf, ListRule, ObjectRule, Rules, Text
+from hub.mapping.paths import Scope
+
+__all__ = ["PlainTarget"]
+
+_STEP = re.compile(r"\.?([^\s.\[\]'\"]+)|\[(\d{1,4})\]|\['((?:[^'\\]|\\.)*)'\]", re.ASCII)
+Put = Callable[[str], str]
+
+
+@dataclass(slots=True)
+class _Place:
+    """A part of the target that the dotted keys of an object lead to: a rule, or further parts by name or index."""
+
+    rule: Field | None = None
+    names: dict[str, _Place] = field(default_factory=dict)
+    indexes: dict[int, _Place] = field(default_factory=dict)
+
+
+def _steps(key: str) -> list[str | int] | None:
+    """The steps of a target key; None when it is not well formed."""
+    steps: list[str | int] = []
+    at = 0
+    while at < len(key):
+        found = _STEP.match(key, at)
+        if not found or (found[1] and at and key[at] != "."):
+            return None
+        if found[1] is not None:
+            steps.append(found[1])
+        elif found[2] is not None:
+            steps.append(int(found[2]))
+        else:
+            steps.append(re.sub(r"\\(.)", r"\1", found[3]))
+        at = found.end()
+    return steps if steps and isinstance(steps[0], str) else None
+
+
+def _putter(variable: str, key: str) -> Put:
+    return lambda value: f"{variable}[{key!r}] = {value}"
+
+
+class PlainTarget:
+    """Writes the statements that build a plain tree."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._writer = builder.generator.writer
+
+    def build(self, rules: Rules, scope: Scope) -> str:
+        """The variable that holds the target, null when everything in it is absent."""
+        result = self._writer.temp("t")
+        self._writer.line(f"{result} = {'[]' if isinstance(rules, ListRule) else '{}'}")
+        self._rule(rules, scope, "", lambda value: f"{result} = {value}")
+        return result
+
+    def _rule(self, rule: Rules, scope: Scope, target: str, put: Put) -> None:
+        if isinstance(rule, Leaf):
+            self._leaf(rule, scope, target, put)
+        elif isinstance(rule, ListRule):
+            self._list(rule, scope, target, put)
+        elif rule.each is not None:
+            self._each(rule, rule.each, scope, target, put)
+        else:
+            with self._builder.when(rule.when, scope, target):
+                self._object(rule, scope, target, put)
+
+    def _leaf(self, leaf: Leaf, scope: Scope, target: str, put: Put) -> None:
+        text = leaf.expr or Text("", leaf.line)
+        with self._builder.when(leaf.when, scope, target), self._builder.guard(text, target):
+            self._builder.at(text.line, target, text.text)
+            value = self._builder.leaf(leaf, scope, target)
+            self._put_if(value.present, put(value.text))
+
+    def _put_if(self, test: str, statement: str) -> None:
+        self._writer.line(f"if {test}: {statement}" if test else statement)
+
+    def _list(self, rule: ListRule, scope: Scope, target: str, put: Put) -> None:
+        found = self._writer.temp("t")
+        self._writer.line(f"{found} = []")
+        for number, item in enumerate(rule.items):
+            self._rule(item, scope, f"{target}[{number}]", lambda value: f"{found}.append({value})")
+        self._put_if(found, put(found))
+
+    def _each(self, rule: ObjectRule, path: Text, scope: Scope, target: str, put: Put) -> None:
+        found = self._writer.temp("t")
+        self._writer.line(f"{found} = []")
+
+        def append(value: str) -> str:
+            return f"{found}.append({value})"
+
+        with self._builder.guard(path, target), self._builder.each(path, rule, scope, target) as inner:
+            if rule.value is not None:
+                self._leaf(rule.value, inner, f"{target}[]", append)
+            else:
+                self._object(rule, inner, f"{target}[]", append)
+        self._put_if(found, put(found))
+
+    def _object(self, rule: ObjectRule, scope: Scope, target: str, put: Put) -> None:
+        include = rule.include
+        if include is not None and not rule.fields:
+            # An included mapping may as well be a list or a single value.
+            with self._builder.guard(include, target), self._builder.include(rule, scope, target) as (document, inner):
+                if document.fields is not None:
+                    self._rule(document.fields, inner, target, put)
+            return
+        found = self._writer.temp("t")
+        self._writer.line(f"{found} = {{}}")
+        if include is not None:
+            with self._builder.guard(include, target), self._builder.include(rule, scope, target) as (document, inner):
+                if isinstance(document.fields, ObjectRule) and document.fields.each is None:
+                    with self._builder.when(document.fields.when, inner, target):
+                        self._fields(document.fields, inner, target, found)
+                else:
+                    self._builder.problem(
+                        include.line,
+                        target,
+                        t(f"{document.name} does not make an object", f"{document.name} 生成的不是对象"),
+                        t("its fields can't be mixed with others", "其字段不能与其他字段混用"),
+                    )
+        self._fields(rule, scope, target, found)
+        self._put_if(found, put(found))
+
+    def _fields(self, rule: ObjectRule, scope: Scope, target: str, variable: str) -> None:
+        root = _Place()
+        for entry in rule.fields:
+            self._insert(root, entry, target)
+        self._places(root, scope, target, variable)
+
+    def _insert(self, root: _Place, entry: Field, target: str) -> None:
+        steps = _steps(entry.key)
+        if steps is None:
+            self._builder.problem(
+                entry.line,
+                f"{target}.{entry.key}".lstrip("."),
+                t(f"{entry.key!r} is not a target path", f"{entry.key!r} 不是目标路径"),
+                t("write a.b[0].c; odd names as ['name']", "写法为 a.b[0].c；特殊名称写作 ['name']"),
+            )
+            return
+        place = root
+        for step in steps:
+            clash = place.rule is not None
+            if isinstance(step, str):
+                clash = clash or bool(place.indexes)
+                place = place.names.setdefault(step, _Place())
+            else:
+                clash = clash or bool(place.names)
+                place = place.indexes.setdefault(step, _Place())
+            if clash:
+                break
+        else:
+            if place.rule is None and not place.names and not place.indexes:
+                place.rule = entry
+                return
+        self._builder.problem(
+            entry.line,
+            f"{target}.{entry.key}".lstrip("."),
+            t("this part of the target already has a rule", "目标的这一部分已有规则"),
+            t("write all parts of it either nested or dotted", "同一部分请统一用嵌套或点号书写"),
+        )
+
+    def _places(self, place: _Place, scope: Scope, target: str, variable: str) -> None:
+        for name, child in place.names.items():
+            path = f"{target}.{name}" if target else name
+            self._place(child, scope, path, _putter(variable, name))
+
+    def _place(self, place: _Place, scope: Scope, target: str, put: Put) -> None:
+        if place.rule is not None:
+            self._rule(place.rule.rule, scope, target, put)
+            return
+        found = self._writer.temp("t")
+        if place.names:
+            self._writer.line(f"{found} = {{}}")
+            self._places(place, scope, target, found)
+        else:
+            self._writer.line(f"{found} = []")
+            for expected, index in enumerate(sorted(place.indexes)):
+                if index != expected:
+                    self._builder.problem(
+                        0,
+                        f"{target}[{index}]",
+                        t(f"there is no [{expected}]", f"缺少 [{expected}]"),
+                        t("count from 0 without gaps", "须从 0 起连续编号"),
+                    )
+                    break
+                child = place.indexes[index]
+                self._place(child, scope, f"{target}[{index}]", lambda value: f"{found}.append({value})")
+        self._put_if(found, put(found))
