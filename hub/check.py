@@ -117,4 +117,9 @@ def _example_problem(file: Path, interface: Interface, codec: Codec) -> tuple[st
     except CodecError as error:
         text = t(f"is not {codec.name}: {error.text}", f"不是 {codec.name}：{error.text}")
         return text, error.remedy or t("correct the example", "请更正示例")
+    except Exception as error:  # a codec of a package
+        text = t(
+            f"codec {codec.name} failed: {type(error).__name__}", f"编解码器 {codec.name} 出错：{type(error).__name__}"
+        )
+        return text, t("tell the author of the codec", "请联系编解码器的作者")
     return None

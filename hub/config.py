@@ -34,15 +34,18 @@ class LoadedConfig:
     """The configuration as read; what isn't valid is left out and told in ``problems``."""
 
     file: Path
-    config: HubConfig | None  # with systems and routes of all files; None: hub.yaml itself has errors
+    hub: HubConfig  # with systems and routes of all files
     problems: list[Problem]
     plugin_folders: list[Path]
     mapping_folders: list[Path]
     store_path: Path
+    unusable: bool = False  # hub.yaml itself has errors: nothing can be started with it
     admin_token: Secret | None = None  # None: not configured
-    systems: dict[str, SystemConfig] = field(default_factory=dict)
-    routes: dict[str, RouteConfig] = field(default_factory=dict)
     declared: dict[str, Place] = field(default_factory=dict)  # "systems.his" -> where it is written
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity == "error"]
 
 
 def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
@@ -60,7 +63,7 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
     base = file.parent
     loaded = LoadedConfig(
         file=file,
-        config=None,
+        hub=config,
         problems=problems,
         plugin_folders=[_join(base, folder) for folder in config.plugins],
         mapping_folders=[_join(base, folder) for folder in config.mappings],
@@ -71,14 +74,13 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
             loaded.admin_token = resolve(config.admin.token, base)
         except HubError as error:
             problems.append(document.problem(error.text, ("admin", "token"), remedy=error.remedy))
-    usable = not any(problem.severity == "error" for problem in problems)
+    loaded.unusable = bool(loaded.errors)
     if document.data:
         _check_folders(loaded, document)
     documents = [document, *_included(config.include, document, problems)]
-    loaded.systems = _collect("systems", SystemConfig, documents, loaded)
-    loaded.routes = _collect("routes", RouteConfig, documents, loaded)
-    if usable:
-        loaded.config = config.model_copy(update={"systems": loaded.systems, "routes": loaded.routes})
+    systems = _collect("systems", SystemConfig, documents, loaded)
+    routes = _collect("routes", RouteConfig, documents, loaded)
+    loaded.hub = config.model_copy(update={"systems": systems, "routes": routes})
     return loaded
 
 

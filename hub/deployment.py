@@ -132,7 +132,7 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     )
 
     loaded = load_config(config_file)
-    if loaded.config is None:
+    if loaded.unusable:
         raise ConfigError(loaded.problems)
     registry = Registry.discover(loaded.plugin_folders)
     folders = [folder for folder in loaded.mapping_folders if folder.is_dir()]
@@ -142,11 +142,11 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
 
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
     """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
-    deployment = Deployment(loaded.config or HubConfig(), registry, mappings, declared=loaded.declared)
+    deployment = Deployment(loaded.hub, registry, mappings, declared=loaded.declared)
     problems = deployment.problems
     problems.extend(loaded.problems)
     problems.extend(registry.problems)
-    for name, system in loaded.systems.items():
+    for name, system in loaded.hub.systems.items():
         if system.enabled:
             _System(name, system, deployment).add()
     check_receivers(deployment)
@@ -284,7 +284,16 @@ class _System:
             self._problems.append(origin.problem(text, ("adapter",), remedy=remedy))
             return None
         key, data = ("listen", contract.listen) if receives else ("connect", contract.connect)
-        return validate(model, data, _Below(origin, key), self._problems)
+        try:
+            return validate(model, data, _Below(origin, key), self._problems)
+        except Exception as error:  # an adapter of a package: its bug must cost this system only
+            text = t(
+                f"adapter {contract.adapter!r} failed on its options: {type(error).__name__}",
+                f"适配器 {contract.adapter!r} 处理选项时出错：{type(error).__name__}",
+            )
+            remedy = t("tell the author of the adapter", "请联系适配器的作者")
+            self._problems.append(origin.problem(text, (key,), remedy=remedy))
+            return None
 
     def _check_expressions(self, contract: Interface, place: str, origin: InterfaceOrigin) -> None:
         reply_codec = contract.reply.codec or contract.codec

@@ -108,7 +108,7 @@ def _shape(path: str) -> str:
 def resolve_routes(deployment: Deployment, loaded: LoadedConfig) -> None:
     """Check every route against the systems; those without errors become part of the deployment."""
     checker = _Routes(deployment, loaded)
-    for name, route in loaded.routes.items():
+    for name, route in loaded.hub.routes.items():
         if route.enabled:
             checker.resolve(name, route)
     checker.check_sources()
@@ -199,7 +199,7 @@ class _Routes:
     ) -> Problem:
         """Why there is no such end of a route."""
         deployment = self._deployment
-        systems = self._loaded.systems
+        systems = self._loaded.hub.systems
         system = name.partition("/")[0]
         kind = t("source", "来源") if receives else t("target", "目标")
         other = deployment.outbound if receives else deployment.inbound

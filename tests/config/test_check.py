@@ -91,6 +91,25 @@ def test_examples_exist_and_can_be_decoded(tmp_path: Path, monkeypatch: pytest.M
     assert "larger than 1 MB" in problems[2]
 
 
+def test_a_codec_with_a_bug_is_told(tmp_path: Path) -> None:
+    code = (
+        "from hub.api import Codec, hookimpl\nclass Odd(Codec):\n    name = 'odd'\n"
+        "    def decode(self, raw, *, encoding=''):\n        return raw[99]\n"
+        "    def encode(self, tree, *, encoding=''):\n        return b''\n"
+        "@hookimpl\ndef hub_codecs():\n    return [Odd()]\n"
+    )
+    odd = PLUGIN.replace("id: his", "id: odd").replace("codec: json\n    connect", "codec: odd\n    connect")
+    files = WORLD | {
+        "plugins/odd/plugin.yaml": odd + "    examples: a.txt\n",
+        "plugins/odd/plugin.py": code,
+        "plugins/odd/a.txt": "a",
+    }
+    assert told(check(write(tmp_path, files)).problems, tmp_path) == [
+        "error plugins/odd/plugin.yaml:28: interfaces.result_out.examples[0]: a.txt: codec odd failed: IndexError"
+        " -> tell the author of the codec"
+    ]
+
+
 KEYS = st.sampled_from(
     [
         "systems",

@@ -316,6 +316,47 @@ def test_a_plugin_that_could_not_be_loaded_is_told_as_such(tmp_path: Path) -> No
     ]
 
 
+OWN = """\
+from pydantic import BaseModel, model_validator
+from hub.api import Adapter, Codec, hookimpl
+
+class Options(BaseModel):
+    url: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def broken(cls, data):
+        raise KeyError("x")
+
+class Own(Adapter):
+    name = "own"
+    connect_options = Options
+
+@hookimpl
+def hub_adapters():
+    return [Own()]
+"""
+
+
+def test_an_adapter_with_a_bug_costs_its_own_system_only(tmp_path: Path) -> None:
+    own = PLUGIN.replace("id: his", "id: own").replace(
+        "direction: out\n    adapter: wire", "direction: out\n    adapter: own"
+    )
+    deployment, problems = deploy(
+        tmp_path,
+        {
+            "plugins/own/plugin.yaml": own,
+            "plugins/own/plugin.py": OWN,
+            "config/systems/own.yaml": "systems:\n  own: {plugin: own, settings: {base_url: 'http://o', port: 7009}}\n",
+        },
+    )
+    assert list(deployment.systems) == ["his"]
+    assert problems == [
+        "error plugins/own/plugin.yaml:22: interfaces.result_out.connect: adapter 'own' failed on its options: KeyError"
+        " -> tell the author of the adapter"
+    ]
+
+
 def test_load_deployment(tmp_path: Path) -> None:
     file = write(
         tmp_path,

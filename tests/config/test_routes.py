@@ -38,7 +38,8 @@ interfaces:
     accepts: [order.*, ADT^*]
     connect: {{url: http://x}}
 """
-MAPPING = "from: {{codec: {0}}}\nto: {{codec: {1}}}\nfields: {{}}\n"
+JSON_JSON = "from: {codec: json}\nto: {codec: json}\nfields: {a: b}\n"
+JSON_HL7 = "from: {codec: json}\nto: {codec: hl7v2}\nfields: {MSH-9.1: b}\n"
 IN = "config/routes/r.yaml:"
 
 
@@ -55,8 +56,8 @@ def files(routes: str, systems: str = "") -> dict[str, str]:
         "plugins/his/plugin.yaml": PLUGIN.format(id="other", codec="json"),
         "plugins/js/plugin.yaml": PLUGIN.format(id="js", codec="json"),
         "plugins/hl/plugin.yaml": PLUGIN.format(id="hl", codec="hl7v2"),
-        "mappings/json_json.yaml": MAPPING.format("json", "json"),
-        "mappings/json_hl7.yaml": MAPPING.format("json", "hl7v2"),
+        "mappings/json_json.yaml": JSON_JSON,
+        "mappings/json_hl7.yaml": JSON_HL7,
         "config/systems/his.yaml": systems or text,
         "config/routes/r.yaml": "routes:\n" + routes,
     }
