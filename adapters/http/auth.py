@@ -48,13 +48,13 @@ class Gate:
     def _shown(self, given: str) -> bytes:
         """What the caller shows, as far as it has the right form."""
         if self._kind == "api_key":
-            return given.encode("utf-8", "surrogateescape")
+            return given.encode("utf-8", "surrogatepass")
         scheme, _, value = given.partition(" ")
         if scheme.lower() != self._kind:
             return b""
         value = value.strip(" ")
         if self._kind == "bearer":
-            return value.encode("utf-8", "surrogateescape")
+            return value.encode("utf-8", "surrogatepass")
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):

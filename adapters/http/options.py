@@ -124,7 +124,9 @@ class HttpListen(_Options):
     keepalive_timeout: Duration = Field(
         75.0, gt=0, description="a connection is closed after so long without a complete request head"
     )
-    header_size: Size = Field(16 << 10, ge=1024, le=1 << 20, description="longest request line or header, bytes")
+    header_size: Size = Field(
+        8 << 10, ge=1024, le=1 << 20, description="longest request line or header, bytes; 64 headers at most"
+    )
     max_connections: int = Field(10_000, ge=1, description="further ones are closed at once")
     backlog: int = Field(1024, ge=1, description="connections the system holds until they are accepted")
 
@@ -134,7 +136,7 @@ class HttpListen(_Options):
         if not path.startswith("/") or "?" in path or "#" in path:
             raise ValueError("path starts with / and has no query; write e.g. /api/waybills/{id}")
         for part in path.split("/"):
-            if ("{" in part or "}" in part) and not re.fullmatch(r"\{[A-Za-z_]\w*\}", part):
+            if ("{" in part or "}" in part) and not re.fullmatch(r"\{[A-Za-z_][A-Za-z0-9_]*\}", part):
                 raise ValueError(f"path: {part!r} must be one whole segment such as {{id}}")
         names = re.findall(r"\{(\w+)\}", path)
         if len(names) != len(set(names)):

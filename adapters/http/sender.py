@@ -50,18 +50,20 @@ class HttpSender(Sender):
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._address = host, port
         self._client: HttpClient | None = None
+        self._method = options.method.encode()
         self._bodiless = options.method in _BODILESS
         self._asks_head = options.method == "HEAD"
-        self._path = Template(_join(url.path, options.path))
-        self._url_query = Template(url.query)
-        self._query = [(quote(key, safe="") + "=", Template(value)) for key, value in options.query.items()]
+        self._path = Template(quote(_join(url.path, options.path), safe=_PATH_SAFE + "{}"))
+        query = [quote(url.query, safe=_QUERY_SAFE + "{}")] if url.query else []
+        query += [f"{quote(key, safe='')}={quote(value, safe='{}')}" for key, value in options.query.items()]
+        self._query = Template("?" + "&".join(query) if query else "")
         self._headers = [(key.lower(), Template(value)) for key, value in options.headers.items()]
         self._fixed = _own_headers(options, self._target if url.port else self._target.rpartition(":")[0])
         if not self._bodiless:
             self._fixed += f"content-type: {options.content_type or bound.codec.content_type}\r\n".encode()
         self._key_header = options.idempotency_header.lower()
         self._repeatable = bool(options.idempotency_header) or options.method in _IDEMPOTENT
-        templates = [self._path, self._url_query, *(value for _, value in self._query + self._headers)]
+        templates = [self._path, self._query, *(value for _, value in self._headers)]
         #: Request line and headers where every call has the same.
         self._start = None if any(template.names for template in templates) else self._render({})
 
@@ -127,7 +129,7 @@ class HttpSender(Sender):
             took = (time.perf_counter() - started) * 1000
             return t(f"connected to {self._target} in {took:.0f} ms", f"已连接 {self._target}，用时 {took:.0f} 毫秒")
         path = _join(urlsplit(self._options.url).path, probe.path)
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (probe.method.encode(), _path_bytes(path), self._fixed)
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (probe.method.encode(), quote(path, safe=_PATH_SAFE).encode(), self._fixed)
         response = await client.call(
             head, b"", self._options.connect_timeout * 2, repeatable=True, without_body=probe.method == "HEAD"
         )
@@ -164,10 +166,7 @@ class HttpSender(Sender):
     def _render(self, variables: Mapping[str, Any]) -> bytes:
         """Request line and headers, except those that differ from call to call."""
         try:
-            path = self._path.fill(variables, _path_part)
-            given = self._url_query.fill(variables, _encode)
-            pairs = [given] if given else []
-            pairs += [name + _encode(value.fill(variables, str)) for name, value in self._query]
+            target = self._path.fill(variables, _path_part) + self._query.fill(variables, _encode)
             lines = [_header_line(name, value.fill(variables, str)) for name, value in self._headers]
         except MissingVariable as error:
             raise PermanentError(
@@ -177,10 +176,7 @@ class HttpSender(Sender):
                 ),
                 code="http.variable",
             ) from None
-        target = _path_bytes(path)
-        if pairs:
-            target += b"?" + quote("&".join(pairs), safe=_QUERY_SAFE).encode()
-        return b"%b %b HTTP/1.1\r\n%b%b" % (self._options.method.encode(), target, self._fixed, b"".join(lines))
+        return b"%b %b HTTP/1.1\r\n%b%b" % (self._method, target.encode(), self._fixed, b"".join(lines))
 
     # -- reply ---------------------------------------------------------------------------------------------------
 
@@ -248,10 +244,6 @@ def _path_part(value: str) -> str:
             code="http.variable",
         )
     return quote(value, safe="")
-
-
-def _path_bytes(path: str) -> bytes:
-    return quote(path, safe=_PATH_SAFE).encode()
 
 
 def _header_line(name: str, value: str) -> bytes:

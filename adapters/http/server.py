@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 #: Seconds to swallow the rest of a body after a refusal, so that the caller gets to read the answer.
 _LINGER = 2.0
 _TLS_HANDSHAKE = 10.0
+_MOST_HEADERS = 64
 _NAME = re.compile(r"\{(\w+)\}")
 
 #: Answers a call; gets the values of the {name} parts of its path.
@@ -126,6 +127,7 @@ class _Listener(web.Server):
             "lingering_time": _LINGER,
             "max_line_size": settings.header_size,
             "max_field_size": settings.header_size,
+            "max_headers": _MOST_HEADERS,
             "auto_decompress": False,  # bodies are decoded by the receiver, which has the limit
         }
 

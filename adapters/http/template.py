@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["MissingVariable", "Template"]
 
-_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 
 class MissingVariable(Exception):

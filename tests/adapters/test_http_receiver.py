@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import shutil
 import zlib
@@ -12,6 +13,8 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adapters.http import HttpAdapter
 from hub.api import CodecError, HubError, PermanentError, Receipt, StoreBusy, TransientError, UnreachableError
@@ -134,6 +137,18 @@ async def test_personal_data_in_an_error_text_is_masked(intake: MemoryIntake) ->
     async with listening(intake) as receiver:
         answer = await call(receiver)
     assert b"13812345678" not in answer.body
+
+
+async def test_a_fault_of_our_own_is_told_without_its_details(intake: MemoryIntake) -> None:
+    def fail(raw: bytes) -> Receipt:
+        raise RuntimeError("boom")
+
+    intake.verdict = fail
+    async with listening(intake) as receiver:
+        answer = await call(receiver)
+        assert receiver.status()["under_way"] == 0
+    assert (answer.status, answer.json["code"]) == (500, "http.internal")
+    assert b"boom" not in answer.body
 
 
 async def test_not_ready_is_said_before_the_body_is_read(intake: MemoryIntake) -> None:
@@ -516,7 +531,7 @@ async def test_junk_after_a_request(intake: MemoryIntake) -> None:
         (b"POST /in HTTP/1.1\r\nHost : h\r\n\r\n", 400),
         (b"POST /in HTTP/1.1\r\nX: " + b"x" * 3000 + b"\r\n\r\n", 431),
         (b"POST /" + b"x" * 3000 + b" HTTP/1.1\r\n\r\n", 431),
-        (b"POST /in HTTP/1.1\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(500)) + b"\r\n", 400),
+        (b"POST /in HTTP/1.1\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(65)) + b"\r\n", 400),
     ],
 )
 async def test_malformed_heads(intake: MemoryIntake, data: bytes, status: int) -> None:
@@ -526,6 +541,23 @@ async def test_malformed_heads(intake: MemoryIntake, data: bytes, status: int) -
     assert (answer.status, answer.json["status"]) == (status, status)
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(intake.taken) == 1
+
+
+@given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 20))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_damaged_requests_are_answered_or_cut_and_the_server_lives(junk: bytes, at: int, drop: int) -> None:
+    intake = MemoryIntake()
+    request = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\nContent-Length: 10\r\n\r\n0123456789"
+    async with listening(intake, body_timeout=0.02, keepalive_timeout=0.02) as receiver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
+        writer.write(request[:at] + junk + request[at + drop :])
+        writer.write_eof()
+        with contextlib.suppress(ConnectionError):
+            said = await asyncio.wait_for(reader.read(), DEADLINE)
+            assert said == b"" or said.startswith(b"HTTP/1.")
+            assert b" 500 " not in said.partition(b"\r\n")[0]
+        writer.close()
+        assert (await call(receiver)).status == 202
 
 
 async def test_too_many_connections(intake: MemoryIntake) -> None:
@@ -680,7 +712,7 @@ async def test_aiohttp_as_the_caller(intake: MemoryIntake) -> None:
         headers = {"Authorization": basic("his", "p:w密")}
         async with aiohttp.ClientSession(headers=headers) as session:
             for given in ({"json": {"a": 1}}, {"data": big}, {"data": stream()}, {"data": big, "compress": "gzip"}):
-                async with session.post(url, **given) as response:  # type: ignore[arg-type]
+                async with session.post(url, **given) as response:
                     assert response.status == 202
             async with session.post(url, data=big, expect100=True) as response:
                 assert response.status == 202
