@@ -55,7 +55,7 @@ def problem_of(text: str | bytes) -> str:
 def test_scalars(text: str, value: object) -> None:
     found = data_of(f"key: {text}")
     assert found == {"key": value}
-    assert type(found["key"]) is type(value)  # type: ignore[index]
+    assert type(found["key"]) is type(value)
 
 
 def test_keys_are_text_as_written() -> None:
