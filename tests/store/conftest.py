@@ -1,0 +1,34 @@
+"""The SQLite store of a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from hub.contract import StoreConfig
+from hub.store.sqlite import SqliteStore
+
+SqliteOpener = Callable[..., Awaitable[SqliteStore]]
+
+
+@pytest.fixture
+async def opener(tmp_path: Path) -> AsyncIterator[SqliteOpener]:
+    """Opens the store in ``folder`` with the given settings; one that is still open is closed first."""
+    opened: list[SqliteStore] = []
+
+    async def open_store(folder: Path | None = None, **settings: object) -> SqliteStore:
+        folder = folder or tmp_path / "store"
+        for store in opened:
+            if store.folder == folder:
+                await store.close()
+        config = StoreConfig(**{"min_free_disk": 0, **settings})  # type: ignore[arg-type]
+        store = SqliteStore(folder, config)
+        await store.open()
+        opened.append(store)
+        return store
+
+    yield open_store
+    for store in opened:
+        await store.close()

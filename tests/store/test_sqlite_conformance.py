@@ -1,0 +1,58 @@
+"""The SQLite store does what every store must do, in one segment and in many."""
+
+from __future__ import annotations
+
+import pytest
+
+import hub.store.segments
+from tests.store import conformance
+from tests.store.conftest import SqliteOpener
+
+
+@pytest.fixture(params=["one segment", "many segments"], autouse=True)
+def _segments(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of ten messages make every test cross borders."""
+    if request.param == "many segments":
+        monkeypatch.setattr(hub.store.segments.SegmentSet, "room", property(lambda self: 10 - self.current.messages))
+
+
+class TestPut(conformance.PutConformance):
+    pass
+
+
+class TestDuplicates(conformance.DuplicateConformance):
+    pass
+
+
+class TestFinish(conformance.FinishConformance):
+    pass
+
+
+class TestApply(conformance.ApplyConformance):
+    pass
+
+
+class TestFeed(conformance.FeedConformance):
+    pass
+
+
+class TestQueries(conformance.QueryConformance):
+    pass
+
+
+class TestLedger(conformance.LedgerConformance):
+    pass
+
+
+class TestPrune(conformance.PruneConformance):
+    pass
+
+
+async def test_the_opener_gives_small_segments(opener: SqliteOpener, request: pytest.FixtureRequest) -> None:
+    from tests.store.store_support import put_one
+
+    store = await opener()
+    for _ in range(25):
+        await put_one(store)
+    expected = 3 if "many" in request.node.name else 1
+    assert (await store.reader.size())["segments"] == expected
