@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import time
 
-from adapters.mllp.header import Header, decode_segment, read_header
+from adapters.mllp.framing import BREAKS_FRAME
+from adapters.mllp.header import decode_segment, read_conditions
 from hub.api import CodecError, HubError, Receipt, StoreBusy
 from hub.codecs.hl7_ack import build_ack
 from hub.i18n import t
 from hub.masking import mask_text
 
-__all__ = ["answers", "batch_answer", "refusal"]
+__all__ = ["Acknowledger", "batch_answer"]
 
 _LONGEST_TEXT = 400
 #: HL7 table 0357, message error condition codes.
@@ -34,40 +35,79 @@ _INTERNAL_ERROR = "207"
 _SEQUENCE_ERROR = "100"
 
 
-def answers(raw: bytes, receipt: Receipt, policy: str, request: bool) -> list[bytes]:
-    """The messages that answer ``raw``, in order, unframed; usually one, none where the sender wants none.
+class Acknowledger:
+    """The rules of one interface: its option ``ack`` and whether it is in request style."""
 
-    ``policy`` is the option ``ack``; ``request`` says that the interface is in request style.
-    """
-    if policy == "none":
-        return []
-    header = _header(raw, policy, request)
-    if receipt.accepted:
-        if not request or receipt.reply is None:
-            return _single(raw, header, "A", "", "")
-        found = [build_ack(raw, "CA")] if _asks(header.accept, "A") else []
-        if not header.accept or _asks(header.application, "A"):
-            found.append(receipt.reply)
+    __slots__ = ("_policy", "_request", "_wishes")
+
+    def __init__(self, policy: str, request: bool) -> None:
+        self._policy = policy
+        self._request = request
+        conditions = ("", "AL", "NE", "ER", "SU")
+        self._wishes = {(a, b): self._effective(a, b) for a in conditions for b in conditions}
+
+    def answers(self, raw: bytes, receipt: Receipt) -> list[bytes]:
+        """The messages that answer ``raw``, in order, unframed; usually one, none where the sender wants none."""
+        if self._policy == "none":
+            return []
+        wish = self._wishes[read_conditions(raw)]
+        if receipt.accepted:
+            if receipt.reply is None or not self._request:
+                code = wish.codes[0]
+                return [build_ack(raw, code)] if code else []
+            if BREAKS_FRAME.search(receipt.reply):
+                text = t("the reply contains 0x1C where MLLP would end it", "应答中含有会使 MLLP 帧提前结束的 0x1C")
+                return self._exchanged(raw, wish, "E", build_ack(raw, "AE", text, _INTERNAL_ERROR))
+            return self._exchanged(raw, wish, "A", receipt.reply)
+        error = receipt.error or HubError(t("refused by the hub", "平台拒绝接收"))
+        if self._request and receipt.message_id and not isinstance(error, StoreBusy):
+            # Accepted and stored, but the exchange with the target failed: the application's error, not the hub's.
+            return self._exchanged(raw, wish, "E", build_ack(raw, "AE", _text(error), _INTERNAL_ERROR))
+        return _refused(raw, wish, error)
+
+    def refusal(self, raw: bytes, error: HubError) -> list[bytes]:
+        """The answer to a frame that is not handed to the intake at all; ``raw`` may be only its beginning.
+
+        A batch is answered through the header of its first message.
+        """
+        if self._policy == "none":
+            return []
+        at = raw.find(b"MSH")
+        if at > 0:
+            raw = raw[at:]
+        return _refused(raw, self._wishes[read_conditions(raw)], error)
+
+    def _effective(self, accept: str, application: str) -> _Wish:
+        """MSH-15 and MSH-16 after the policy."""
+        implied = "AL" if self._request else "NE"
+        if self._policy == "enhanced":
+            return _Wish("AL", application or implied)
+        if self._policy == "original" or not (accept or application):
+            return _Wish("", "AL")
+        return _Wish(accept or "NE", application or implied)
+
+    def _exchanged(self, raw: bytes, wish: _Wish, letter: str, reply: bytes) -> list[bytes]:
+        """The answer to a request that was stored: accept acknowledgement and reply, as far as they are wanted."""
+        found = [build_ack(raw, "CA")] if _asks(wish.accept, "A") else []
+        if _asks(wish.application, letter):
+            found.append(reply)
         return found
-    error = receipt.error or HubError(t("refused by the hub", "平台拒绝接收"))
-    if request and receipt.message_id and not isinstance(error, StoreBusy):
-        # Accepted and stored, but the exchange with the target failed: that is the application's error, not the hub's.
-        found = [build_ack(raw, "CA")] if _asks(header.accept, "A") else []
-        if not header.accept or _asks(header.application, "E"):
-            found.append(build_ack(raw, "AE", _text(error), _INTERNAL_ERROR))
-        return found
-    return _refused(raw, header, error)
 
 
-def refusal(raw: bytes, error: HubError, policy: str, request: bool) -> list[bytes]:
-    """The answer to a frame that is not handed to the intake at all; ``raw`` may be only its beginning.
+class _Wish:
+    """Which acknowledgements a sender wants."""
 
-    A batch is answered through the header of its first message.
-    """
-    at = raw.find(b"MSH")
-    if at > 0:
-        raw = raw[at:]
-    return [] if policy == "none" else _refused(raw, _header(raw, policy, request), error)
+    __slots__ = ("accept", "application", "codes")
+
+    def __init__(self, accept: str, application: str) -> None:
+        self.accept = accept  # table 0155; "" in original mode
+        self.application = application
+        self.codes = tuple(self._code(letter) for letter in "AER")  # for a single answer; "" = none
+
+    def _code(self, letter: str) -> str:
+        if _asks(self.accept, letter):
+            return "C" + letter
+        return "A" + letter if _asks(self.application, letter) else ""
 
 
 def batch_answer(raw: bytes, messages: list[bytes]) -> bytes:
@@ -88,17 +128,6 @@ def batch_answer(raw: bytes, messages: list[bytes]) -> bytes:
     return body
 
 
-def _header(raw: bytes, policy: str, request: bool) -> Header:
-    """The header as the policy sees it; in enhanced mode ``accept`` is never empty."""
-    header = read_header(raw)
-    if policy == "original" or not (header.accept or header.application):
-        wanted = Header(header.control_id, "", "")
-        return wanted if policy != "enhanced" else Header(header.control_id, "AL", "AL" if request else "")
-    if policy == "enhanced":
-        return Header(header.control_id, "AL", header.application or ("AL" if request else ""))
-    return Header(header.control_id, header.accept or "NE", header.application or ("AL" if request else "NE"))
-
-
 def _asks(condition: str, letter: str) -> bool:
     """Table 0155, for an answer ending in ``letter``: A accepted, E or R not."""
     if condition == "AL":
@@ -108,22 +137,11 @@ def _asks(condition: str, letter: str) -> bool:
     return condition == "ER" and letter != "A"
 
 
-def _single(raw: bytes, header: Header, letter: str, text: str, error_code: str) -> list[bytes]:
-    if not header.accept:
-        kind = "A"
-    elif _asks(header.accept, letter):
-        kind = "C"
-    elif _asks(header.application, letter):
-        kind = "A"
-    else:
+def _refused(raw: bytes, wish: _Wish, error: HubError) -> list[bytes]:
+    code = wish.codes[1 if isinstance(error, StoreBusy) else 2]
+    if not code:
         return []
-    return [build_ack(raw, kind + letter, text, error_code)]
-
-
-def _refused(raw: bytes, header: Header, error: HubError) -> list[bytes]:
-    letter = "E" if isinstance(error, StoreBusy) else "R"
-    error_code = _SEQUENCE_ERROR if isinstance(error, CodecError) else _INTERNAL_ERROR
-    return _single(raw, header, letter, _text(error), error_code)
+    return [build_ack(raw, code, _text(error), _SEQUENCE_ERROR if isinstance(error, CodecError) else _INTERNAL_ERROR)]
 
 
 def _text(error: HubError) -> str:

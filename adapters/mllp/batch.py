@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from adapters.mllp.acknowledge import answers, batch_answer, refusal
+from adapters.mllp.acknowledge import batch_answer
 from adapters.mllp.framing import frame
 from hub.api import CodecError, HubError, Receipt, StoreBusy
 from hub.codecs.hl7v2 import split_batch
@@ -47,8 +47,6 @@ class BatchExchange:
                 remedy=t("send smaller batches or raise max_batch", "请减小批次或调大 max_batch"),
             )
         self._messages = split_batch(raw)
-        if not self._messages:
-            raise CodecError(t("a batch without messages", "批次中没有消息"), place="BHS", code="mllp.batch_empty")
         self.reply: bytes | None = None
         self._connection = connection
         self._raw = raw
@@ -78,7 +76,7 @@ class BatchExchange:
     def _done(self, number: int, receipt: Receipt) -> None:
         receiver = self._connection.receiver
         self._open -= 1
-        found = answers(self._messages[number], receipt, receiver.policy, receiver.request)
+        found = receiver.acknowledger.answers(self._messages[number], receipt)
         self._answers[number] = found
         if receipt.error is not None:
             self._connection.not_taken(receipt.error, told=bool(found))
@@ -87,9 +85,9 @@ class BatchExchange:
         self.advance()
 
     def _refuse_rest(self, error: HubError) -> None:
-        receiver = self._connection.receiver
+        acknowledger = self._connection.receiver.acknowledger
         for number in range(self._next, len(self._messages)):
-            self._answers[number] = refusal(self._messages[number], error, receiver.policy, receiver.request)
+            self._answers[number] = acknowledger.refusal(self._messages[number], error)
         self._next = len(self._messages)
 
     def _complete(self) -> None:

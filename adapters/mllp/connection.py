@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from adapters.mllp.acknowledge import answers, refusal
 from adapters.mllp.batch import BatchExchange, is_batch
 from adapters.mllp.framing import FrameReader, FrameTooLarge, frame, split_restart
 from hub.api import HubError, Receipt, StoreBusy
@@ -25,6 +24,9 @@ _PAUSE = 0.25
 _LINGER = 2.0
 #: Bytes outside frames after which a peer is taken for one that does not speak MLLP.
 STRAY_LIMIT = 64 << 10
+
+#: Unfinished frames up to this size are not counted: the number of connections bounds them, bytes.
+_SMALL = 64 << 10
 
 _OPEN = 0
 _DRAINING = 1  # answers under way are still written, nothing more is read, then the connection closes
@@ -52,8 +54,7 @@ class Exchange:
         connection = self.connection
         if connection.lost:
             return
-        receiver = connection.receiver
-        messages = answers(self.raw, receipt, receiver.policy, receiver.request)
+        messages = connection.receiver.acknowledger.answers(self.raw, receipt)
         if receipt.error is not None:
             connection.not_taken(receipt.error, told=bool(messages))
         self.reply = frame(messages[0]) if len(messages) == 1 else b"".join([frame(m) for m in messages])
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_active",
         "_corked",
+        "_counted",
         "_deadline",
         "_exchanges",
         "_flushing",
@@ -108,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._held = False  # the hub could not take a message: read on after the next tick
         self._corked = False  # answers are collected and written together
         self._flushing = False
+        self._counted = 0  # bytes of the unfinished frame in the receiver's sum
         self._settling: asyncio.TimerHandle | None = None
 
     # -- transport ---------------------------------------------------------------------------------------------
@@ -129,6 +132,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._unsettle()
+        self._count(0)
         self._exchanges.clear()
         self.receiver.dismiss(self, self._reader)
 
@@ -180,6 +184,8 @@ class Connection(asyncio.Protocol):
             self._too_large(error)
         finally:
             self._corked = False
+        if self._counted:
+            self._count(0)
         if self._state == _OPEN:
             self._read_on(wanted)
             if wanted:
@@ -190,7 +196,9 @@ class Connection(asyncio.Protocol):
         """After all complete frames are taken: watch over the unfinished one and over a peer that sends none."""
         if reader.inside:
             self._frame_since = self._frame_since or self.receiver.clock
-            if reader.undecided:
+            if reader.held > _SMALL and not self._count(reader.held):
+                self._no_room()
+            elif reader.undecided:
                 self._settling = asyncio.get_running_loop().call_later(_PAUSE, self._pause_seen)
         elif reader.outside > STRAY_LIMIT:
             self._state = _LINGERING
@@ -199,33 +207,38 @@ class Connection(asyncio.Protocol):
     def _take(self, message: bytes) -> None:
         receiver = self.receiver
         receiver.frames += 1
-        abandoned, message = split_restart(message)
-        if abandoned:
-            receiver.refuse(
-                abandoned,
-                HubError(
-                    t("unfinished frame: the sender broke off and began a new one", "帧不完整：发送方中断后重新开始"),
-                    code="mllp.unfinished",
-                ),
-                self.remote,
-            )
-        if not message or message.isspace():
-            receiver.empty += 1
-            return
+        # One header, at the very beginning: neither a batch nor anything odd. So it is for nearly every frame.
+        plain = message.rfind(b"MSH") == 0
+        if not plain:
+            message = self._without_abandoned(message)
+            if not message or message.isspace():
+                receiver.empty += 1
+                return
         if not receiver.intake.ready():
             error = StoreBusy(
                 t("the hub can't take messages just now: send again later", "平台暂时不能接收，请稍后重发")
             )
             receiver.refuse(message, error, self.remote)
-            messages = refusal(message, error, receiver.policy, receiver.request)
+            messages = receiver.acknowledger.refusal(message, error)
             self.not_taken(error, told=bool(messages))
             self._exchanges.append(_Answered(messages))
-        elif receiver.hl7 and is_batch(message):
+        elif not plain and receiver.hl7 and is_batch(message):
             self._take_batch(message)
         else:
             exchange = Exchange(self, message)
             self._exchanges.append(exchange)
             receiver.intake.submit(receiver.bound, message, exchange, remote=self.remote)
+
+    def _without_abandoned(self, message: bytes) -> bytes:
+        """The message of a sender that broke off and began again in the same frame."""
+        abandoned, message = split_restart(message)
+        if abandoned:
+            error = HubError(
+                t("unfinished frame: the sender broke off and began a new one", "帧不完整：发送方中断后重新开始"),
+                code="mllp.unfinished",
+            )
+            self.receiver.refuse(abandoned, error, self.remote)
+        return message
 
     def _take_batch(self, raw: bytes) -> None:
         receiver = self.receiver
@@ -233,7 +246,7 @@ class Connection(asyncio.Protocol):
             batch = BatchExchange(self, raw)
         except HubError as error:
             receiver.refuse(raw, error, self.remote)
-            self._exchanges.append(_Answered(refusal(raw, error, receiver.policy, receiver.request)))
+            self._exchanges.append(_Answered(receiver.acknowledger.refusal(raw, error)))
             return
         self._exchanges.append(batch)
         batch.advance()
@@ -355,6 +368,21 @@ class Connection(asyncio.Protocol):
             ),
         )
 
+    def _count(self, held: int) -> bool:
+        """Keep the receiver's sum of unfinished frames; False when it exceeds the limit."""
+        receiver = self.receiver
+        receiver.buffered += held - self._counted
+        self._counted = held
+        return receiver.buffered <= receiver.options.max_buffered
+
+    def _no_room(self) -> None:
+        self._count(0)
+        text = t(
+            "too many large messages at once: send again later or raise max_buffered of the interface",
+            "同时到达的大消息过多：请稍后重发，或调大接口的 max_buffered",
+        )
+        self._refuse_and_close(self._reader.abandon(), StoreBusy(text, code="mllp.no_room"))
+
     def _too_slow(self) -> None:
         self.receiver.too_slow += 1
         seconds = self.receiver.options.frame_timeout
@@ -370,7 +398,7 @@ class Connection(asyncio.Protocol):
         receiver = self.receiver
         receiver.refused += 1
         receiver.refuse(head, error, self.remote)
-        self._exchanges.append(_Answered(refusal(head, error, receiver.policy, receiver.request)))
+        self._exchanges.append(_Answered(receiver.acknowledger.refusal(head, error)))
         self._state = _REFUSING
         self._read_on(False)
         if not self._corked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Header", "decode_segment", "read_header"]
+__all__ = ["Header", "decode_segment", "read_conditions", "read_header"]
 
 #: HL7 table 0155, accept/application acknowledgement conditions.
 _CONDITIONS = {"AL": "AL", "NE": "NE", "ER": "ER", "SU": "SU"}
@@ -13,11 +13,8 @@ _LONGEST = 8192
 
 class Header(NamedTuple):
     control_id: str  # MSH-10
-    accept: str  # MSH-15: AL, NE, ER, SU, or "" when empty or none of these
-    application: str  # MSH-16, likewise
-
-
-_NONE = Header("", "", "")
+    accept: str  # MSH-15, see :func:`read_conditions`
+    application: str  # MSH-16
 
 
 def decode_segment(segment: bytes) -> tuple[str, str]:
@@ -31,27 +28,32 @@ def decode_segment(segment: bytes) -> tuple[str, str]:
         return segment.decode("gb18030", "replace"), "gb18030"
 
 
-def read_header(raw: bytes) -> Header:
-    """MSH-10, MSH-15 and MSH-16; empty where the bytes have none.
+def read_conditions(raw: bytes) -> tuple[str, str]:
+    """MSH-15 and MSH-16: AL, NE, ER, SU, or "" where a field has none of these.
 
     A value outside table 0155 counts as empty: analysers use MSH-16 for other things ("0" patient, "2" control).
     """
-    start = raw.find(b"MSH", 0, 64)
+    fields = _fields(raw)
+    count = len(fields)
+    if count > 15:
+        return _CONDITIONS.get(fields[14], ""), _CONDITIONS.get(fields[15], "")
+    return (_CONDITIONS.get(fields[14], "") if count > 14 else ""), ""
+
+
+def read_header(raw: bytes) -> Header:
+    """The fields a sender needs to recognise the acknowledgement; empty where the bytes have none."""
+    fields = _fields(raw)
+    return Header(fields[9].strip() if len(fields) > 9 else "", *read_conditions(raw))
+
+
+def _fields(raw: bytes) -> list[str]:
+    """MSH split, field n at n - 1; what comes after MSH-16 is left in one piece."""
+    start = 0 if raw.startswith(b"MSH") else raw.find(b"MSH", 0, 64)
     if start < 0:
-        return _NONE
-    end = raw.find(b"\r", start)
-    if end < 0 or end - start > _LONGEST:
-        end = start + _LONGEST
-    segment = raw[start:end]
+        return []
+    end = raw.find(b"\r", start, start + _LONGEST)
+    segment = raw[start : end if end >= 0 else start + _LONGEST]
     if b"\n" in segment:
         segment = segment[: segment.index(b"\n")]
-    text = decode_segment(segment)[0]
-    fields = text[3:].split(text[3:4] or "|", 16)
-    count = len(fields)
-    if count < 10:
-        return _NONE
-    return Header(
-        fields[9].strip(),
-        _CONDITIONS.get(fields[14].strip(), "") if count > 14 else "",
-        _CONDITIONS.get(fields[15].strip(), "") if count > 15 else "",
-    )
+    text = segment.decode("ascii") if segment.isascii() else decode_segment(segment)[0]
+    return text.split(text[3:4] or "|", 16)

@@ -40,7 +40,6 @@ class Link(asyncio.Protocol):
     def __init__(self) -> None:
         self.alive = False
         self.mismatched = 0  # replies that answered something else
-        self.unasked = 0  # bytes that came while nothing was under way
         self._transport: asyncio.Transport
         self._reader = FrameReader(REPLY_LIMIT)
         self._waiting: asyncio.Future[Acknowledgement] | None = None
@@ -100,8 +99,6 @@ class Link(asyncio.Protocol):
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        if self._waiting is None:
-            self.unasked += len(data)
         reader = self._reader
         reader.feed(data)
         try:

@@ -37,6 +37,9 @@ class MllpListen(BaseModel):
         64, ge=1, description="messages of one connection waiting for their commit; beyond, reading pauses"
     )
     max_batch: int = Field(10_000, ge=1, description="messages in one batch frame")
+    max_buffered: Size = Field(
+        256 << 20, ge=1 << 20, description="bytes of unfinished large frames that all connections together may hold"
+    )
     idle_timeout: Duration = Field(3600.0, ge=0, description="a silent connection is closed after so long; 0 = never")
     frame_timeout: Duration = Field(60.0, gt=0, description="longest time from the first to the last byte of a frame")
     keepalive: bool = Field(True, description="TCP keep-alive, to notice peers that vanished")

@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from adapters.access import AllowList
+from adapters.mllp.acknowledge import Acknowledger
 from adapters.mllp.connection import STRAY_LIMIT, Connection
 from adapters.mllp.framing import FrameReader
 from adapters.mllp.options import MllpListen
@@ -30,12 +31,12 @@ class MllpReceiver(Receiver):
         self.bound = bound
         self.intake = intake
         self.options = options
-        self.policy = options.ack
-        self.request = bound.contract.style == "request"
+        self.acknowledger = Acknowledger(options.ack, bound.contract.style == "request")
         self.hl7 = bound.codec.name == "hl7v2"
         self.max_size = bound.contract.max_size or options.max_size
         self.max_in_flight = options.max_in_flight
         self.clock = 0.0  # loop time of the last tick: cheap, and precise enough for time limits
+        self.buffered = 0  # bytes of unfinished large frames
         self.frames = self.empty = self.refused = 0
         self.too_large = self.too_slow = self.closed_idle = 0
         self._strangers = self._over_limit = self._skipped = 0
@@ -101,6 +102,7 @@ class MllpReceiver(Receiver):
             "tls": self.options.tls is not None,
             "connections": len(self._connections),
             "frames": self.frames,
+            "buffered": self.buffered,
             "empty_frames": self.empty,
             "refused": self.refused,
             "too_large": self.too_large,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.mllp.acknowledge import answers, batch_answer, refusal
+from adapters.mllp.acknowledge import Acknowledger, batch_answer
 from adapters.mllp.header import read_header
 from hub.api import CodecError, HubError, Receipt, StoreBusy
 from hub.message import Outcome
 from tests.adapters.mllp_support import answered, code, fields, message
 
+EVENTS = Acknowledger("auto", False)
 STORED = Receipt(Outcome.OK, 7)
 BUSY = Receipt(Outcome.REFUSED, error=StoreBusy("queue full"))
 WRONG = Receipt(Outcome.REFUSED, error=CodecError("no such delimiter", place="segment 1 (MSH)"))
@@ -18,7 +19,7 @@ REPLIED = Receipt(Outcome.OK, 7, reply=b"MSH|^~\\&|reply\rMSA|AA|1\r")
 
 
 def codes(accept: str, application: str, receipt: Receipt, policy: str = "auto", request: bool = False) -> list[str]:
-    found = answers(message("1", accept, application), receipt, policy, request)
+    found = Acknowledger(policy, request).answers(message("1", accept, application), receipt)
     return ["reply" if reply is receipt.reply else code(reply) for reply in found]
 
 
@@ -88,9 +89,14 @@ def test_a_failed_request_that_is_only_busy_is_not_accepted() -> None:
     assert codes("AL", "AL", receipt, request=True) == ["CE"]
 
 
+def test_reply_that_would_end_its_own_frame() -> None:
+    receipt = Receipt(Outcome.OK, 7, reply=b"MSH|^~\\&|a\x1c\rb")
+    assert codes("AL", "AL", receipt, request=True) == ["CA", "AE"]
+
+
 def test_refusal_says_why_and_masks() -> None:
     error = StoreBusy("queue full for 110101199003078515")
-    (reply,) = refusal(message("42"), error, "auto", False)
+    (reply,) = EVENTS.refusal(message("42"), error)
     assert code(reply) == "AE"
     assert answered(reply) == "42"
     assert fields(reply)["ERR"][3].startswith("207")
@@ -100,7 +106,7 @@ def test_refusal_says_why_and_masks() -> None:
 
 
 def test_content_errors_name_the_place() -> None:
-    (reply,) = answers(message("42"), WRONG, "auto", False)
+    (reply,) = EVENTS.answers(message("42"), WRONG)
     assert "segment 1 (MSH)" in reply.decode()
 
 
@@ -110,7 +116,7 @@ def test_refusal_without_error_is_still_a_refusal() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"junk", b"MSH", b"MSH|", b"\x00" * 50, b"MSH|^~\\&|a\rPID|1"])
 def test_unreadable_messages_are_answered_too(raw: bytes) -> None:
-    (reply,) = answers(raw, WRONG, "auto", False)
+    (reply,) = EVENTS.answers(raw, WRONG)
     assert code(reply) == "AR"
 
 

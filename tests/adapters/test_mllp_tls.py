@@ -68,19 +68,23 @@ async def test_message_through_tls(folder: Path, server_tls: dict[str, Any]) -> 
 async def test_pipelined_frames_through_tls(folder: Path, server_tls: dict[str, Any]) -> None:
     context = client_context(ClientTls(ca=str(folder / "ca.pem")))
     intake = MemoryIntake()
-    async with listening(intake, tls=server_tls, max_in_flight=5) as receiver:
-        async with client(receiver, ssl=context, server_hostname="localhost") as peer:
-            peer.send(*[message(str(n)) for n in range(100)])
-            assert [answered(await peer.reply()) for _ in range(100)] == [str(n) for n in range(100)]
+    async with (
+        listening(intake, tls=server_tls, max_in_flight=5) as receiver,
+        client(receiver, ssl=context, server_hostname="localhost") as peer,
+    ):
+        peer.send(*[message(str(n)) for n in range(100)])
+        assert [answered(await peer.reply()) for _ in range(100)] == [str(n) for n in range(100)]
 
 
 async def test_too_large_is_answered_through_tls(folder: Path, server_tls: dict[str, Any]) -> None:
     context = client_context(ClientTls(ca=str(folder / "ca.pem")))
-    async with listening(MemoryIntake(), tls=server_tls, max_size=1000) as receiver:
-        async with client(receiver, ssl=context, server_hostname="localhost") as peer:
-            peer.send(message("1", text="x" * 200_000))
-            assert answered(await peer.reply()) == "1"
-            assert await peer.reply_or_end() is None
+    async with (
+        listening(MemoryIntake(), tls=server_tls, max_size=1000) as receiver,
+        client(receiver, ssl=context, server_hostname="localhost") as peer,
+    ):
+        peer.send(message("1", text="x" * 200_000))
+        assert answered(await peer.reply()) == "1"
+        assert await peer.reply_or_end() is None
 
 
 @pytest.mark.parametrize(
@@ -94,12 +98,14 @@ async def test_too_large_is_answered_through_tls(folder: Path, server_tls: dict[
 async def test_server_that_can_not_be_verified(folder: Path, server_tls: dict[str, Any], tls: dict[str, str]) -> None:
     options = {key: str(folder / value) if key == "ca" else value for key, value in tls.items()}
     intake = MemoryIntake()
-    async with listening(intake, tls=server_tls) as receiver:
-        async with calling(receiver.status()["port"], tls=options) as sender:
-            with pytest.raises(UnreachableError, match="TLS"):
-                await sender.send(outgoing(message("1")))
-            with pytest.raises(UnreachableError):
-                await sender.probe()
+    async with (
+        listening(intake, tls=server_tls) as receiver,
+        calling(receiver.status()["port"], tls=options) as sender,
+    ):
+        with pytest.raises(UnreachableError, match="TLS"):
+            await sender.send(outgoing(message("1")))
+        with pytest.raises(UnreachableError):
+            await sender.probe()
     assert intake.taken == []
 
 
@@ -136,10 +142,12 @@ async def test_plain_peer_on_a_tls_port_and_the_reverse(folder: Path, server_tls
     async with listening(intake, tls=server_tls) as receiver, client(receiver) as peer:
         peer.send(message("1"))
         assert await peer.reply_or_end() is None
-    async with listening(intake) as receiver:
-        async with calling(receiver.status()["port"], tls={"verify": False}, connect_timeout=0.3) as sender:
-            with pytest.raises(UnreachableError):
-                await sender.send(outgoing(message("1")))
+    async with (
+        listening(intake) as receiver,
+        calling(receiver.status()["port"], tls={"verify": False}, connect_timeout=0.3) as sender,
+    ):
+        with pytest.raises(UnreachableError):
+            await sender.send(outgoing(message("1")))
     assert intake.taken == []
 
 
