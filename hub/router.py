@@ -13,6 +13,7 @@ from typing import Any
 
 from hub.api import Bound
 from hub.contract import RouteConfig
+from hub.errors import MappingError
 from hub.mapping import Context, compile_expression
 
 __all__ = ["UNKEYED", "WHOLE_TARGET", "OrderKey", "Router", "TargetRoute", "order_key_of", "type_matcher"]
@@ -36,6 +37,10 @@ def type_matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda message_type: match(message_type) is not None
 
 
+def _whole_target(tree: Any, context: Context) -> str:
+    return WHOLE_TARGET
+
+
 def _both(first: Callable[[str], bool], second: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda message_type: first(message_type) and second(message_type)
 
@@ -44,10 +49,13 @@ def order_key_of(bound: Bound, source_codec: str) -> OrderKey:
     """The function that reads a target's ordering key from a source message."""
     expression = bound.contract.order_by
     if expression is None:
-        return lambda tree, context: WHOLE_TARGET
+        return _whole_target
     if expression == "":
         return lambda tree, context: ""
-    read = compile_expression(expression, source_codec, key=f"{bound.place}.order_by")
+    try:
+        read = compile_expression(expression, source_codec, key=f"{bound.place}.order_by")
+    except MappingError:
+        return _whole_target  # told at check; until it is mended the order is stricter than asked for, never looser
 
     def key(tree: Any, context: Context) -> str:
         value = read(tree, context)
@@ -90,11 +98,10 @@ class Router:
                 when = compile_expression(route.when, codec, key=f"routes.{route_id}.when") if route.when else None
                 for target in route.to:
                     bound = outbound.get(target)
-                    if bound is None:
-                        continue
-                    accepts = type_matcher(bound.contract.accepts)
-                    entry = TargetRoute(route_id, target, when, order_key_of(bound, codec))
-                    self._by_source.setdefault(place, []).append((_both(matches, accepts), entry))
+                    fits = matches if bound is None else _both(matches, type_matcher(bound.contract.accepts))
+                    # A target that can't run just now gets its deliveries all the same; they wait in the store.
+                    order_key = _whole_target if bound is None else order_key_of(bound, codec)
+                    self._by_source.setdefault(place, []).append((fits, TargetRoute(route_id, target, when, order_key)))
 
     def targets(self, source: str, message_type: str, tree: Any, context: Context) -> list[TargetRoute]:
         """The targets of a message; empty: it is stored and counted as filtered."""

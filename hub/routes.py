@@ -124,20 +124,20 @@ class _Routes:
             self._by_system.setdefault(bound.system, []).append(bound)
 
     def resolve(self, name: str, route: RouteConfig) -> None:
-        """A target with problems is left out of the route, the others stay; what concerns the whole leaves out all of it."""
+        """What concerns the whole leaves out the route; a target with problems stays in it.
+
+        Its deliveries then wait in the store, or become dead letters where the mapping is broken, until the problem is mended:
+        a message that was accepted for it must not count as filtered.
+        """
         deployment = self._deployment
         place = self._loaded.declared[f"routes.{name}"]
         problems: list[Problem] = []
         sources = self._sources(route, place, problems)
-        targets: list[str] = []
+        targets = self._wanted(route)
         for target in self._targets(route, place, problems):
-            own: list[Problem] = []
-            self._check_types(route, place, target, own)
+            self._check_types(route, place, target, problems)
             for source in sources:
-                self._check_pair(route, place, source, target, own)
-            problems.extend(own)
-            if not any(problem.severity == "error" for problem in own):
-                targets.append(target.place)
+                self._check_pair(route, place, source, target, problems)
         whole = self._whole(route, place, sources)
         deployment.problems.extend(dict.fromkeys([*problems, *whole]))
         if sources and targets and not whole:
@@ -182,6 +182,16 @@ class _Routes:
         if "/" in pattern:
             return [bound for place, bound in self._deployment.inbound.items() if fits(place)]
         return [bound for system, bounds in self._by_system.items() if fits(system) for bound in bounds]
+
+    def _wanted(self, route: RouteConfig) -> list[str]:
+        """The targets of a route that are meant to run, whether they can or not."""
+        systems = self._loaded.hub.systems
+        wanted = []
+        for name in route.to:
+            system = systems.get(name.partition("/")[0])
+            if "*" not in name and name not in self._deployment.inbound and (system is None or system.enabled):
+                wanted.append(name)
+        return list(dict.fromkeys(wanted))
 
     def _targets(self, route: RouteConfig, place: Place, problems: list[Problem]) -> list[Bound]:
         outbound = self._deployment.outbound

@@ -100,7 +100,14 @@ class Plan:
         except HubError as error:
             raise StepError("map", error) from error
         if mapping is None:
+            self._check_as_received(message, delivery.route)
             return Prepared([message.raw], "", key)
+        if mapping.source_codec not in ("", message.codec):
+            text = t(
+                f"mapping {mapping.name} reads {mapping.source_codec}, the message is {message.codec}",
+                f"映射 {mapping.name} 读取 {mapping.source_codec}，而消息格式为 {message.codec}",
+            )
+            raise StepError("map", HubError(text, code="mapping.codec"))
         try:
             tree = decode_message(message, self._world)
         except HubError as error:
@@ -115,3 +122,14 @@ class Plan:
         except HubError as error:
             raise StepError("encode", error) from error
         return Prepared(bodies, mapping.stamp, key)
+
+    def _check_as_received(self, message: Message, route: str) -> None:
+        """Bytes of another format go out unmapped only where a route says so (``mapping: ''``)."""
+        rule = self._world.routes.get(route)
+        wanted = rule is not None and rule.mapping == ""
+        if not wanted and message.codec != self.bound.codec.name:
+            text = t(
+                f"the target takes {self.bound.codec.name}, the message is {message.codec}, and there is no mapping",
+                f"目标接收 {self.bound.codec.name}，消息格式为 {message.codec}，且没有映射",
+            )
+            raise StepError("map", HubError(text, code="mapping.missing"))
