@@ -33,17 +33,20 @@ def read_conditions(raw: bytes) -> tuple[str, str]:
 
     A value outside table 0155 counts as empty: analysers use MSH-16 for other things ("0" patient, "2" control).
     """
-    fields = _fields(raw)
-    count = len(fields)
-    if count > 15:
-        return _CONDITIONS.get(fields[14], ""), _CONDITIONS.get(fields[15], "")
-    return (_CONDITIONS.get(fields[14], "") if count > 14 else ""), ""
+    return _conditions(_fields(raw))
 
 
 def read_header(raw: bytes) -> Header:
     """The fields a sender needs to recognise the acknowledgement; empty where the bytes have none."""
     fields = _fields(raw)
-    return Header(fields[9].strip() if len(fields) > 9 else "", *read_conditions(raw))
+    return Header(fields[9].strip() if len(fields) > 9 else "", *_conditions(fields))
+
+
+def _conditions(fields: list[str]) -> tuple[str, str]:
+    count = len(fields)
+    if count > 15:
+        return _CONDITIONS.get(fields[14], ""), _CONDITIONS.get(fields[15], "")
+    return (_CONDITIONS.get(fields[14], "") if count > 14 else ""), ""
 
 
 def _fields(raw: bytes) -> list[str]:
