@@ -1,0 +1,182 @@
+"""Files derived from a segment (its indexes): they may be missing, stale or damaged at any time, and are then built again.
+
+One process writes them (the indexer), many read them. A reader that meets damage says so with a marker file, and goes on
+without the index; the indexer sees the marker and builds the file again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from hub.store.files import remove_file
+from hub.store.segment import SegmentFile, open_read_only
+
+__all__ = [
+    "DAMAGE",
+    "SegmentUnreadable",
+    "drop",
+    "marker_of",
+    "newest",
+    "open_for_reading",
+    "open_for_writing",
+    "read_marks",
+    "read_segment",
+    "report_damage",
+    "transaction",
+    "write_marks",
+]
+
+#: What SQLite raises for a file that is damaged, was cut off, is something else, or has just been removed.
+DAMAGE = (
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.SQLError,
+    apsw.CantOpenError,
+    apsw.IOError,
+    apsw.MismatchError,
+    apsw.ReadOnlyError,
+    apsw.FormatError,
+)
+_BUSY_MS = 5_000
+_KEPT_OPEN = 32  # connections per reading thread
+_CHECKPOINT_PAGES = 8_000
+
+
+class SegmentUnreadable(Exception):
+    """The segment itself can't be read: no fault of its index."""
+
+
+_Identity = tuple[int, int]
+_open = threading.local()
+
+
+def marker_of(path: Path) -> Path:
+    """The file whose existence asks the indexer to build ``path`` again."""
+    return path.with_suffix(".rebuild")
+
+
+def report_damage(path: Path) -> None:
+    """Ask for ``path`` to be built again; in vain where the reader may not write, and then the next one asks."""
+    with contextlib.suppress(OSError):
+        marker_of(path).touch()
+
+
+def drop(path: Path) -> None:
+    """Remove an index file and the wish to have it built again."""
+    remove_file(path)
+    marker_of(path).unlink(missing_ok=True)
+
+
+def open_for_writing(path: Path, schema: str, version: int) -> apsw.Connection:
+    """Open an index for writing; made anew when it is missing, damaged, of another version, or reported as damaged.
+
+    Raises ``apsw.Error`` when the folder can't be written to.
+    """
+    if marker_of(path).exists():
+        drop(path)
+    connection = apsw.Connection(str(path), statementcachesize=32)
+    try:
+        return _prepared(connection, schema, version)
+    except DAMAGE:
+        connection.close()
+    drop(path)
+    connection = apsw.Connection(str(path), statementcachesize=32)
+    try:
+        return _prepared(connection, schema, version)
+    except apsw.Error:
+        connection.close()
+        raise
+
+
+def _prepared(connection: apsw.Connection, schema: str, version: int) -> apsw.Connection:
+    connection.set_busy_timeout(_BUSY_MS)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # NORMAL: a power cut may lose the last batches, which are indexed again, but not damage the file.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    connection.execute("PRAGMA cache_size = -16000")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    with transaction(connection):
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]:
+            connection.execute(schema)
+            connection.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
+        found = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall()
+    if found != [(version,)]:
+        raise apsw.NotADBError("an index of another version")
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All or nothing, with the write lock taken at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(apsw.Error):  # SQLite may have rolled back by itself
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def open_for_reading(path: Path) -> apsw.Connection | None:
+    """The calling thread's read-only connection to an index; None when there is no such file.
+
+    A file that was replaced since is opened again. Raises one of :data:`DAMAGE` when the file is unusable.
+    """
+    cache: OrderedDict[Path, tuple[_Identity, apsw.Connection]] | None = getattr(_open, "cache", None)
+    if cache is None:
+        cache = _open.cache = OrderedDict()
+    found = cache.get(path)
+    identity = _identity(path)
+    if found is not None:
+        if found[0] == identity:
+            cache.move_to_end(path)
+            return found[1]
+        del cache[path]
+    if identity is None:
+        return None
+    connection = open_read_only(path)
+    cache[path] = (identity, connection)
+    if len(cache) > _KEPT_OPEN:
+        cache.popitem(last=False)
+    return connection
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def read_marks(connection: apsw.Connection) -> dict[str, Any]:
+    """The ``meta`` table of an index."""
+    return {str(key): value for key, value in connection.execute("SELECT key, value FROM meta").fetchall()}
+
+
+def write_marks(connection: apsw.Connection, **marks: int) -> None:
+    """Set entries of the ``meta`` table, in the transaction under way."""
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(marks.items()))
+
+
+def read_segment(segment: SegmentFile, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    """Rows of a query on a segment; raises :class:`SegmentUnreadable`."""
+    try:
+        return segment.connection().execute(sql, parameters).fetchall()
+    except apsw.Error as error:
+        raise SegmentUnreadable(f"{segment.path.name}: {error}") from error
+
+
+def newest(segment: SegmentFile) -> tuple[int, int]:
+    """Id and number of the newest message of a segment, zeros when it has none; a matter of microseconds."""
+    rows = read_segment(segment, "SELECT id, seq FROM message ORDER BY id DESC LIMIT 1")
+    return (rows[0][0], rows[0][1]) if rows else (0, 0)
