@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
+import pytest
 import uvloop
 
 from adapters.http import HttpAdapter
@@ -22,8 +24,6 @@ from hub.message import Outcome
 
 #: Longest wait for anything a test expects, seconds.
 DEADLINE = 15.0
-#: Both loops the adapter runs on; a production hub uses uvloop.
-LOOPS = [asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy]
 OPEN = {"type": "none"}
 
 
@@ -38,6 +38,28 @@ class Json(Codec):
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         return orjson.dumps(tree)
+
+
+def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on asyncio's loop and on uvloop: the hub runs on either, and transports differ between them."""
+
+    def run(loop_factory: Callable[[], asyncio.AbstractEventLoop], *drawn: Any, **given: Any) -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(test(*drawn, **given))
+
+    own = inspect.signature(test).parameters.values()
+    loop = inspect.Parameter("loop_factory", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__name__, run.__qualname__, run.__module__, run.__doc__ = (
+        test.__name__,
+        test.__qualname__,
+        test.__module__,
+        test.__doc__,
+    )
+    run.__signature__ = inspect.Signature([loop, *own])  # type: ignore[attr-defined]
+    factories = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
+    return cast(
+        "Callable[..., None]", pytest.mark.parametrize("loop_factory", factories, ids=["asyncio", "uvloop"])(run)
+    )
 
 
 async def until(condition: Callable[[], Any]) -> None:

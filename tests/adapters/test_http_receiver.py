@@ -23,22 +23,15 @@ from hub.ids import id_text
 from hub.message import Outcome
 from tests.adapters.http_support import (
     DEADLINE,
-    LOOPS,
     MemoryIntake,
     bound_in,
     call,
     listening,
+    on_both_loops,
     raw_call,
     read_answer,
     until,
 )
-
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +50,7 @@ def intake() -> MemoryIntake:
 # -- accepted ----------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_a_message_is_taken_byte_for_byte_and_acknowledged(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         answer = await call(receiver, b' {"a" : 1}\n', headers={"Idempotency-Key": "k-1", "User-Agent": "his/1"})
@@ -69,6 +63,7 @@ async def test_a_message_is_taken_byte_for_byte_and_acknowledged(intake: MemoryI
 
 
 @pytest.mark.parametrize(("outcome", "word"), [(Outcome.DUPLICATE, "duplicate"), (Outcome.CONFLICT, "conflict")])
+@on_both_loops
 async def test_a_repetition_is_answered_like_the_first(intake: MemoryIntake, outcome: Outcome, word: str) -> None:
     intake.verdict = lambda raw: Receipt(outcome, 42)
     async with listening(intake, accepted_status=200) as receiver:
@@ -76,12 +71,14 @@ async def test_a_repetition_is_answered_like_the_first(intake: MemoryIntake, out
     assert (answer.status, answer.json) == (200, {"message_id": id_text(42), "outcome": word})
 
 
+@on_both_loops
 async def test_accepted_without_content(intake: MemoryIntake) -> None:
     async with listening(intake, accepted_status=204) as receiver:
         answer = await call(receiver)
     assert (answer.status, answer.body) == (204, b"")
 
 
+@on_both_loops
 async def test_nothing_is_answered_before_the_commit(intake: MemoryIntake) -> None:
     intake.at_once = False
     async with listening(intake) as receiver:
@@ -93,6 +90,7 @@ async def test_nothing_is_answered_before_the_commit(intake: MemoryIntake) -> No
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, 200), (201, 201)])
+@on_both_loops
 async def test_request_style_answers_with_the_reply(intake: MemoryIntake, status: int, expected: int) -> None:
     intake.verdict = lambda raw: Receipt(Outcome.OK, 1, reply=b'{"r":1}', reply_status=status)
     async with listening(intake, {"style": "request"}) as receiver:
@@ -120,6 +118,7 @@ async def test_request_style_answers_with_the_reply(intake: MemoryIntake, status
         (None, 422, "intake.refused"),
     ],
 )
+@on_both_loops
 async def test_what_the_kernel_refuses(intake: MemoryIntake, error: HubError | None, status: int, code: str) -> None:
     intake.verdict = lambda raw: Receipt(Outcome.REFUSED, 9, error=error)
     async with listening(intake) as receiver:
@@ -132,6 +131,7 @@ async def test_what_the_kernel_refuses(intake: MemoryIntake, error: HubError | N
         assert answer.json["detail"] == error.text
 
 
+@on_both_loops
 async def test_personal_data_in_an_error_text_is_masked(intake: MemoryIntake) -> None:
     intake.verdict = lambda raw: Receipt(Outcome.REFUSED, error=CodecError("phone 13812345678 is wrong"))
     async with listening(intake) as receiver:
@@ -139,6 +139,7 @@ async def test_personal_data_in_an_error_text_is_masked(intake: MemoryIntake) ->
     assert b"13812345678" not in answer.body
 
 
+@on_both_loops
 async def test_a_fault_of_our_own_is_told_without_its_details(intake: MemoryIntake) -> None:
     def fail(raw: bytes) -> Receipt:
         raise RuntimeError("boom")
@@ -151,6 +152,7 @@ async def test_a_fault_of_our_own_is_told_without_its_details(intake: MemoryInta
     assert b"boom" not in answer.body
 
 
+@on_both_loops
 async def test_not_ready_is_said_before_the_body_is_read(intake: MemoryIntake) -> None:
     intake.is_ready = False
     async with listening(intake) as receiver:
@@ -180,6 +182,7 @@ async def test_not_ready_is_said_before_the_body_is_read(intake: MemoryIntake) -
         ("", "en"),
     ],
 )
+@on_both_loops
 async def test_problem_in_the_language_of_the_caller(intake: MemoryIntake, accept: str, expected: str) -> None:
     async with listening(intake, auth={"type": "bearer", "secret": "t"}) as receiver:
         answer = await call(receiver, headers={"Accept-Language": accept})
@@ -199,6 +202,7 @@ async def test_problem_in_the_language_of_the_caller(intake: MemoryIntake, accep
     }
 
 
+@on_both_loops
 async def test_instance_is_ascii_and_without_the_query(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         answer = await raw_call(
@@ -212,6 +216,7 @@ async def test_instance_is_ascii_and_without_the_query(intake: MemoryIntake) -> 
 # -- path, method, type ------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_path_and_method(intake: MemoryIntake) -> None:
     async with listening(intake, methods=["POST", "PUT"]) as receiver:
         assert (await call(receiver, path="/IN")).status == 404
@@ -224,6 +229,7 @@ async def test_path_and_method(intake: MemoryIntake) -> None:
     assert len(intake.taken) == 3
 
 
+@on_both_loops
 async def test_path_parts(intake: MemoryIntake) -> None:
     async with listening(intake, path="/p/{id}/v/{n}") as receiver:
         assert (await call(receiver, path="/p/a%2Fb%20%E4%B8%AD/v/2")).status == 202
@@ -234,6 +240,7 @@ async def test_path_parts(intake: MemoryIntake) -> None:
     assert taken.params["path"] == "/p/a%2Fb%20%E4%B8%AD/v/2"
 
 
+@on_both_loops
 async def test_path_parts_in_the_call_log_are_masked(intake: MemoryIntake) -> None:
     async with listening(intake, path="/p/{phone}") as receiver:
         await call(receiver, path="/p/13812345678")
@@ -250,6 +257,7 @@ async def test_path_parts_in_the_call_log_are_masked(intake: MemoryIntake) -> No
         ("", 415),
     ],
 )
+@on_both_loops
 async def test_content_type(intake: MemoryIntake, kind: str, status: int) -> None:
     async with listening(intake, content_types=["application/json", "text/*"]) as receiver:
         answer = await call(receiver, headers={"Content-Type": kind} if kind else {})
@@ -295,6 +303,7 @@ AUTHS: dict[str, dict[str, Any]] = {
         ("api_key", {"Authorization": "Bearer key"}, 401),
     ],
 )
+@on_both_loops
 async def test_credentials(intake: MemoryIntake, auth: str, headers: dict[str, str], status: int) -> None:
     async with listening(intake, auth=AUTHS[auth]) as receiver:
         answer = await call(receiver, b"secret body", headers=headers)
@@ -308,6 +317,7 @@ async def test_credentials(intake: MemoryIntake, auth: str, headers: dict[str, s
         assert "tok" not in str(intake.taken[0].params)
 
 
+@on_both_loops
 async def test_an_address_that_is_not_allowed(intake: MemoryIntake) -> None:
     async with listening(intake, allow=["10.0.0.0/8"]) as receiver:
         answers = [await call(receiver) for _ in range(2)]
@@ -319,6 +329,7 @@ async def test_an_address_that_is_not_allowed(intake: MemoryIntake) -> None:
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_chunked_upload_in_single_bytes(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -333,6 +344,7 @@ async def test_chunked_upload_in_single_bytes(intake: MemoryIntake) -> None:
 
 
 @pytest.mark.parametrize("how", ["length", "chunked"])
+@on_both_loops
 async def test_too_large(intake: MemoryIntake, how: str) -> None:
     async with listening(intake, {"max_size": 1000}, max_size=10) as receiver:
         if how == "length":
@@ -356,6 +368,7 @@ async def test_too_large(intake: MemoryIntake, how: str) -> None:
         ("deflate, gzip", gzip.compress(zlib.compress(b'{"a":1}'))),
     ],
 )
+@on_both_loops
 async def test_content_coding(intake: MemoryIntake, coding: str, packed: bytes) -> None:
     async with listening(intake) as receiver:
         assert (await call(receiver, packed, headers={"Content-Encoding": coding})).status == 202
@@ -374,6 +387,7 @@ async def test_content_coding(intake: MemoryIntake, coding: str, packed: bytes) 
         ("gzip, gzip", gzip.compress(gzip.compress(b"\0" * 10_000_000)), 413),
     ],
 )
+@on_both_loops
 async def test_hostile_content_coding(intake: MemoryIntake, coding: str, body: bytes, status: int) -> None:
     async with listening(intake, {"max_size": 50_000}) as receiver:
         answer = await call(receiver, body, headers={"Content-Encoding": coding})
@@ -383,6 +397,7 @@ async def test_hostile_content_coding(intake: MemoryIntake, coding: str, body: b
         assert answer.headers["accept-encoding"] == "gzip, deflate"
 
 
+@on_both_loops
 async def test_slow_body(intake: MemoryIntake) -> None:
     async with listening(intake, body_timeout=0.05) as receiver:
         answer = await raw_call(
@@ -392,6 +407,7 @@ async def test_slow_body(intake: MemoryIntake) -> None:
     assert not intake.taken
 
 
+@on_both_loops
 async def test_a_connection_without_a_complete_head_is_closed(intake: MemoryIntake) -> None:
     async with listening(intake, keepalive_timeout=0.05) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -400,6 +416,7 @@ async def test_a_connection_without_a_complete_head_is_closed(intake: MemoryInta
         writer.close()
 
 
+@on_both_loops
 async def test_caller_gone_in_the_middle_of_its_body(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         _, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -411,6 +428,7 @@ async def test_caller_gone_in_the_middle_of_its_body(intake: MemoryIntake) -> No
     assert [error.code for _, _, error in intake.refused] == ["http.body_incomplete"]
 
 
+@on_both_loops
 async def test_caller_gone_after_its_message_was_handed_in(intake: MemoryIntake) -> None:
     intake.at_once = False
     async with listening(intake) as receiver:
@@ -426,6 +444,7 @@ async def test_caller_gone_after_its_message_was_handed_in(intake: MemoryIntake)
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\nabc\r\n", b"-1\r\n", b"fffffffffffffffff\r\n"])
+@on_both_loops
 async def test_broken_chunks(intake: MemoryIntake, chunk: bytes) -> None:
     async with listening(intake) as receiver:
         head = b"POST /in HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -434,6 +453,7 @@ async def test_broken_chunks(intake: MemoryIntake, chunk: bytes) -> None:
     assert not intake.taken
 
 
+@on_both_loops
 async def test_expect_continue(intake: MemoryIntake) -> None:
     async with listening(intake, max_size=10) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -449,6 +469,7 @@ async def test_expect_continue(intake: MemoryIntake) -> None:
     assert [taken.raw for taken in intake.taken] == [b"12345"]
 
 
+@on_both_loops
 async def test_query_as_body(intake: MemoryIntake) -> None:
     async with listening(intake, path="/p/{id}", methods=["GET", "POST"], query_as_body=True) as receiver:
         assert (await call(receiver, b"", method="GET", path="/p/7?a=1&b=%E4%B8%AD+x&a=2&e=&id=9")).status == 202
@@ -461,6 +482,7 @@ async def test_query_as_body(intake: MemoryIntake) -> None:
     assert len(intake.taken) == 2
 
 
+@on_both_loops
 async def test_no_body_without_query_as_body(intake: MemoryIntake) -> None:
     async with listening(intake, methods=["GET"]) as receiver:
         await call(receiver, b"", method="GET", path="/in?a=1")
@@ -468,11 +490,13 @@ async def test_no_body_without_query_as_body(intake: MemoryIntake) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [("k" * 256, 202), ("k" * 257, 400)])
+@on_both_loops
 async def test_idempotency_key_length(intake: MemoryIntake, key: str, status: int) -> None:
     async with listening(intake) as receiver:
         assert (await call(receiver, headers={"Idempotency-Key": key})).status == status
 
 
+@on_both_loops
 async def test_header_bytes_that_are_not_utf8_do_no_harm(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         answer = await raw_call(
@@ -485,6 +509,7 @@ async def test_header_bytes_that_are_not_utf8_do_no_harm(intake: MemoryIntake) -
     assert intake.taken[0].params["User-Agent"] == "??"
 
 
+@on_both_loops
 async def test_log_headers_are_chosen_and_masked(intake: MemoryIntake) -> None:
     async with listening(intake, log_headers=["X-Who"], auth=AUTHS["bearer"]) as receiver:
         headers = {"X-Who": "13812345678 " + "y" * 500, "User-Agent": "u", "Authorization": "Bearer tok"}
@@ -498,6 +523,7 @@ async def test_log_headers_are_chosen_and_masked(intake: MemoryIntake) -> None:
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_keep_alive_and_pipelining(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -509,6 +535,7 @@ async def test_keep_alive_and_pipelining(intake: MemoryIntake) -> None:
     assert [answer.json["message_id"] for answer in answers] == [id_text(n) for n in range(1, 6)]
 
 
+@on_both_loops
 async def test_junk_after_a_request(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
@@ -534,6 +561,7 @@ async def test_junk_after_a_request(intake: MemoryIntake) -> None:
         (b"POST /in HTTP/1.1\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(65)) + b"\r\n", 400),
     ],
 )
+@on_both_loops
 async def test_malformed_heads(intake: MemoryIntake, data: bytes, status: int) -> None:
     async with listening(intake, header_size=2048) as receiver:
         answer = await raw_call(receiver.status()["port"], data)
@@ -545,6 +573,7 @@ async def test_malformed_heads(intake: MemoryIntake, data: bytes, status: int) -
 
 @given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 20))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_both_loops
 async def test_damaged_requests_are_answered_or_cut_and_the_server_lives(junk: bytes, at: int, drop: int) -> None:
     intake = MemoryIntake()
     request = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\nContent-Length: 10\r\n\r\n0123456789"
@@ -560,6 +589,7 @@ async def test_damaged_requests_are_answered_or_cut_and_the_server_lives(junk: b
         assert (await call(receiver)).status == 202
 
 
+@on_both_loops
 async def test_too_many_connections(intake: MemoryIntake) -> None:
     async with listening(intake, max_connections=2) as receiver:
         port = receiver.status()["port"]
@@ -579,6 +609,7 @@ async def test_too_many_connections(intake: MemoryIntake) -> None:
 # -- one server, several interfaces ------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_interfaces_share_a_server(intake: MemoryIntake) -> None:
     adapter = HttpAdapter()
     async with listening(intake, adapter=adapter, place="a/in", path="/a") as first:
@@ -600,6 +631,7 @@ async def test_interfaces_share_a_server(intake: MemoryIntake) -> None:
     assert [taken.place for taken in intake.taken] == ["a/in", "b/in", "b/get", "b/id", "a/in"]
 
 
+@on_both_loops
 async def test_one_path_belongs_to_one_interface(intake: MemoryIntake) -> None:
     adapter = HttpAdapter()
     async with listening(intake, adapter=adapter, place="a/in", path="/p/{id}") as first:
@@ -611,6 +643,7 @@ async def test_one_path_belongs_to_one_interface(intake: MemoryIntake) -> None:
         assert (await call(first, path="/p/1")).status == 202
 
 
+@on_both_loops
 async def test_interfaces_of_one_server_agree_on_its_settings(intake: MemoryIntake) -> None:
     adapter = HttpAdapter()
     async with listening(intake, adapter=adapter, place="a/in"):
@@ -619,6 +652,7 @@ async def test_interfaces_of_one_server_agree_on_its_settings(intake: MemoryInta
             await other.start()
 
 
+@on_both_loops
 async def test_port_in_use(intake: MemoryIntake) -> None:
     async with listening(intake) as receiver:
         other = HttpAdapter().receiver(bound_in(port=receiver.status()["port"]), intake)
@@ -628,6 +662,7 @@ async def test_port_in_use(intake: MemoryIntake) -> None:
         await other.stop(0)
 
 
+@on_both_loops
 async def test_all_started_at_once_share_one_socket(intake: MemoryIntake) -> None:
     adapter = HttpAdapter()
     receivers = [adapter.receiver(bound_in(place=f"s{n}/in", path=f"/{n}"), intake) for n in range(5)]
@@ -636,6 +671,7 @@ async def test_all_started_at_once_share_one_socket(intake: MemoryIntake) -> Non
     await asyncio.gather(*(receiver.stop(1) for receiver in receivers))
 
 
+@on_both_loops
 async def test_started_again_after_a_stop(intake: MemoryIntake) -> None:
     receiver = HttpAdapter().receiver(bound_in(), intake)
     for _ in range(2):
@@ -647,6 +683,7 @@ async def test_started_again_after_a_stop(intake: MemoryIntake) -> None:
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_stop_lets_calls_under_way_finish(intake: MemoryIntake) -> None:
     intake.at_once = False
     receiver = HttpAdapter().receiver(bound_in(), intake)
@@ -666,6 +703,7 @@ async def test_stop_lets_calls_under_way_finish(intake: MemoryIntake) -> None:
     idle.close()
 
 
+@on_both_loops
 async def test_stop_ends_after_its_grace(intake: MemoryIntake) -> None:
     intake.at_once = False
     receiver = HttpAdapter().receiver(bound_in(), intake)
@@ -678,6 +716,7 @@ async def test_stop_ends_after_its_grace(intake: MemoryIntake) -> None:
     intake.finish()  # the commit that comes late must do no harm
 
 
+@on_both_loops
 async def test_while_one_stops_the_others_go_on(intake: MemoryIntake) -> None:
     adapter = HttpAdapter()
     slow = MemoryIntake()
@@ -700,6 +739,7 @@ async def test_while_one_stops_the_others_go_on(intake: MemoryIntake) -> None:
 # -- other people's clients --------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_aiohttp_as_the_caller(intake: MemoryIntake) -> None:
     big = b"x" * 3_000_000
 
@@ -720,6 +760,7 @@ async def test_aiohttp_as_the_caller(intake: MemoryIntake) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@on_both_loops
 async def test_curl_as_the_caller(intake: MemoryIntake, tmp_path: Any) -> None:
     body = tmp_path / "body"
     body.write_bytes(b"y" * 2_000_000)

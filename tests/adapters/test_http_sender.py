@@ -14,14 +14,7 @@ from aiohttp import web
 
 from hub.api import PermanentError, SendError, TransientError, UnreachableError
 from hub.i18n import language, set_language
-from tests.adapters.http_support import DEADLINE, LOOPS, Peer, calling, outgoing, scripted, until
-
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
+from tests.adapters.http_support import DEADLINE, Peer, calling, on_both_loops, outgoing, scripted, until
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +54,7 @@ async def written(
 # -- the request -------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_a_plain_post() -> None:
     line, headers, body = await written(body=b'{"a":1}')
     assert line == "POST /x HTTP/1.1"
@@ -96,11 +90,13 @@ async def test_a_plain_post() -> None:
         ("/x?q=a b", {"method": "PUT"}, {}, "PUT /x?q=a%20b HTTP/1.1"),
     ],
 )
+@on_both_loops
 async def test_request_line(url: str, options: dict[str, Any], variables: dict[str, Any], line: str) -> None:
     assert (await written(url, variables=variables, **options))[0] == line
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
+@on_both_loops
 async def test_methods_without_a_body(method: str) -> None:
     line, headers, body = await written(method=method, body=b"not sent")
     assert line.startswith(method)
@@ -116,10 +112,12 @@ async def test_methods_without_a_body(method: str) -> None:
         ({"type": "api_key", "secret": "key", "header": "X-Key"}, "x-key", "key"),
     ],
 )
+@on_both_loops
 async def test_credentials(auth: dict[str, Any], header: str, value: str) -> None:
     assert (await written(auth=auth))[1][header] == value
 
 
+@on_both_loops
 async def test_headers_and_templates() -> None:
     _, headers, _ = await written(
         headers={"X-Id": "{id}-1", "Accept": "application/json", "User-Agent": "me", "X-Name": "{name}"},
@@ -137,11 +135,13 @@ async def test_headers_and_templates() -> None:
     assert "idempotency-key" not in headers
 
 
+@on_both_loops
 async def test_no_idempotency_header() -> None:
     assert "idempotency-key" not in (await written(idempotency_header=""))[1]
 
 
 @pytest.mark.parametrize(("size", "packed"), [(1024, False), (1025, True), (300_000, True)])
+@on_both_loops
 async def test_gzip(size: int, packed: bool) -> None:
     _, headers, body = await written(gzip=True, body=b"x" * size)
     assert headers.get("content-encoding") == ("gzip" if packed else None)
@@ -160,6 +160,7 @@ async def test_gzip(size: int, packed: bool) -> None:
         ({"headers": {"X": "{id}"}}, {"id": "a\x00b"}, "http.header"),
     ],
 )
+@on_both_loops
 async def test_what_can_not_be_written(options: dict[str, Any], variables: dict[str, Any], code: str) -> None:
     recorder = Recorder()
     async with scripted(recorder) as port, calling(f"http://127.0.0.1:{port}", **options) as sender:
@@ -169,6 +170,7 @@ async def test_what_can_not_be_written(options: dict[str, Any], variables: dict[
     assert recorder.connections == 0
 
 
+@on_both_loops
 async def test_an_idempotency_key_can_not_forge_headers() -> None:
     async with scripted(Recorder()) as port, calling(f"http://127.0.0.1:{port}") as sender:
         with pytest.raises(PermanentError, match="control characters"):
@@ -176,6 +178,7 @@ async def test_an_idempotency_key_can_not_forge_headers() -> None:
         assert (await sender.send(outgoing(key="键-1"))).ok
 
 
+@on_both_loops
 async def test_a_large_body() -> None:
     body = bytes(range(256)) * 40_000
     assert (await written(body=body))[2] == body
@@ -213,6 +216,7 @@ async def test_a_large_body() -> None:
         (777, False, False, False),
     ],
 )
+@on_both_loops
 async def test_statuses(status: int, ok: bool, transient: bool, unavailable: bool) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -236,10 +240,12 @@ async def test_statuses(status: int, ok: bool, transient: bool, unavailable: boo
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
     ],
 )
+@on_both_loops
 async def test_retry_after(value: str, seconds: float) -> None:
     assert await asked_pause(value) == seconds
 
 
+@on_both_loops
 async def test_retry_after_as_a_date() -> None:
     pause = await asked_pause(email.utils.formatdate(time.time() + 300, usegmt=True))
     assert 200 < pause <= 300
@@ -275,6 +281,7 @@ async def asked_pause(value: str) -> float:
         ("application/octet-stream", b"\x00\x01", "HTTP 400 Bad Request"),
     ],
 )
+@on_both_loops
 async def test_error_texts(kind: str, body: bytes, text: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -288,6 +295,7 @@ async def test_error_texts(kind: str, body: bytes, text: str) -> None:
     ("location", "host"),
     [("https://user:pw@other.example/x?id=1", "other.example"), ("/login", "the same host"), ("//h2:81/", "h2:81")],
 )
+@on_both_loops
 async def test_a_redirect_is_not_followed(location: str, host: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -304,6 +312,7 @@ async def test_a_redirect_is_not_followed(location: str, host: str) -> None:
     ("coding", "body"),
     [("gzip", gzip.compress(b"answer")), ("deflate", zlib.compress(b"answer")), ("identity", b"answer")],
 )
+@on_both_loops
 async def test_compressed_replies(coding: str, body: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -321,6 +330,7 @@ async def test_compressed_replies(coding: str, body: bytes) -> None:
         ("gzip", gzip.compress(b"\0" * 200_000), PermanentError),
     ],
 )
+@on_both_loops
 async def test_hostile_compressed_replies(coding: str, body: bytes, error: type[SendError]) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -339,6 +349,7 @@ async def refused_port() -> int:
         return port
 
 
+@on_both_loops
 async def test_nobody_listens() -> None:
     async with calling(f"http://127.0.0.1:{await refused_port()}") as sender:
         with pytest.raises(UnreachableError, match="no connection to 127"):
@@ -346,12 +357,14 @@ async def test_nobody_listens() -> None:
         assert sender.status()["connections"] == 0
 
 
+@on_both_loops
 async def test_unknown_host() -> None:
     async with calling("http://no-such-host.invalid/") as sender:
         with pytest.raises(UnreachableError, match="no-such-host"):
             await sender.send(outgoing())
 
 
+@on_both_loops
 async def test_tls_to_a_plain_server() -> None:
     async def script(peer: Peer) -> None:
         peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -361,6 +374,7 @@ async def test_tls_to_a_plain_server() -> None:
             await sender.send(outgoing())
 
 
+@on_both_loops
 async def test_connect_timeout_under_tls() -> None:
     async def script(peer: Peer) -> None:
         await peer.gone()
@@ -382,6 +396,7 @@ async def test_connect_timeout_under_tls() -> None:
     ids=["nothing", "headers", "body", "chunk", "1xx"],
 )
 @pytest.mark.parametrize("then", ["closes", "stalls"])
+@on_both_loops
 async def test_a_reply_that_breaks_off(said: bytes, then: str) -> None:
     calls = 0
 
@@ -414,6 +429,7 @@ async def test_a_reply_that_breaks_off(said: bytes, then: str) -> None:
         b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
     ],
 )
+@on_both_loops
 async def test_garbage(said: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -426,6 +442,7 @@ async def test_garbage(said: bytes) -> None:
         assert caught.value.code == "http.bad_reply"
 
 
+@on_both_loops
 async def test_a_reply_that_is_too_large() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -439,6 +456,7 @@ async def test_a_reply_that_is_too_large() -> None:
             await sender.send(outgoing())
 
 
+@on_both_loops
 async def test_an_early_answer_is_taken_and_the_connection_dropped() -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
@@ -451,6 +469,7 @@ async def test_an_early_answer_is_taken_and_the_connection_dropped() -> None:
         await until(lambda: sender.status()["connections"] == 0)
 
 
+@on_both_loops
 async def test_interim_responses_are_skipped() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -461,6 +480,7 @@ async def test_interim_responses_are_skipped() -> None:
         assert (await sender.send(outgoing())).body == b"done"
 
 
+@on_both_loops
 async def test_head_204_and_an_end_by_closing() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -479,6 +499,7 @@ async def test_head_204_and_an_end_by_closing() -> None:
 # -- the pool ----------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_a_connection_is_kept_and_used_again() -> None:
     recorder = Recorder()
     async with scripted(recorder) as port, calling(f"http://127.0.0.1:{port}") as sender:
@@ -488,6 +509,7 @@ async def test_a_connection_is_kept_and_used_again() -> None:
     assert recorder.connections == 1
 
 
+@on_both_loops
 async def test_connection_close_is_respected() -> None:
     count = 0
 
@@ -503,6 +525,7 @@ async def test_connection_close_is_respected() -> None:
     assert count == 3
 
 
+@on_both_loops
 async def test_an_idle_connection_closed_by_the_target_is_replaced_silently() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -515,6 +538,7 @@ async def test_an_idle_connection_closed_by_the_target_is_replaced_silently() ->
         assert (sender.status()["opened"], sender.status()["repeated"]) == (2, 0)
 
 
+@on_both_loops
 async def test_a_stale_connection_is_repeated_once_on_a_fresh_one() -> None:
     got: list[int] = []
 
@@ -536,6 +560,7 @@ async def test_a_stale_connection_is_repeated_once_on_a_fresh_one() -> None:
     assert got == [2, 1]
 
 
+@on_both_loops
 async def test_a_stale_connection_is_not_repeated_twice() -> None:
     got: list[int] = []
 
@@ -561,6 +586,7 @@ async def test_a_stale_connection_is_not_repeated_twice() -> None:
     ("options", "repeated"),
     [({"idempotency_header": ""}, 0), ({"idempotency_header": "", "method": "PUT"}, 1), ({}, 1)],
 )
+@on_both_loops
 async def test_only_what_may_be_sent_twice_is_repeated(options: dict[str, Any], repeated: int) -> None:
     first = True
 
@@ -584,6 +610,7 @@ async def test_only_what_may_be_sent_twice_is_repeated(options: dict[str, Any], 
         assert sender.status()["repeated"] == repeated
 
 
+@on_both_loops
 async def test_a_reply_that_had_begun_is_not_asked_for_again() -> None:
     requests = 0
 
@@ -602,6 +629,7 @@ async def test_a_reply_that_had_begun_is_not_asked_for_again() -> None:
     assert requests == 1
 
 
+@on_both_loops
 async def test_unasked_bytes_on_an_idle_connection_are_not_the_next_reply() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -616,6 +644,7 @@ async def test_unasked_bytes_on_an_idle_connection_are_not_the_next_reply() -> N
             await until(lambda: sender.status()["connections"] == 0)
 
 
+@on_both_loops
 async def test_calls_overlap_up_to_the_number_of_connections() -> None:
     release = asyncio.Event()
     under_way = 0
@@ -641,6 +670,7 @@ async def test_calls_overlap_up_to_the_number_of_connections() -> None:
     assert most == 3
 
 
+@on_both_loops
 async def test_waiting_for_a_connection_has_an_end() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -655,6 +685,7 @@ async def test_waiting_for_a_connection_has_an_end() -> None:
         await asyncio.gather(first, return_exceptions=True)
 
 
+@on_both_loops
 async def test_a_cancelled_call_does_not_leave_its_reply_to_the_next() -> None:
     hold = asyncio.Event()
 
@@ -680,6 +711,7 @@ async def test_a_cancelled_call_does_not_leave_its_reply_to_the_next() -> None:
         assert (await sender.send(outgoing(b"last"))).body == b"last"
 
 
+@on_both_loops
 async def test_slots_survive_every_kind_of_failure() -> None:
     """After a storm of failures the pool still opens as many connections as it may, and no more."""
     number = 0
@@ -711,6 +743,7 @@ async def test_slots_survive_every_kind_of_failure() -> None:
         assert sender.status()["waiting"] == 0
 
 
+@on_both_loops
 async def test_idle_connections_are_closed() -> None:
     async with scripted(Recorder()) as port, calling(f"http://127.0.0.1:{port}", idle_timeout=0.05) as sender:
         await sender.send(outgoing())
@@ -718,6 +751,7 @@ async def test_idle_connections_are_closed() -> None:
         assert (await sender.send(outgoing())).ok
 
 
+@on_both_loops
 async def test_a_short_timeout_after_a_long_one() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -731,6 +765,7 @@ async def test_a_short_timeout_after_a_long_one() -> None:
             await sender.send(outgoing(timeout=0.05))
 
 
+@on_both_loops
 async def test_stop_ends_calls_and_later_ones_fail() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -749,6 +784,7 @@ async def test_stop_ends_calls_and_later_ones_fail() -> None:
             await sender.send(outgoing())
 
 
+@on_both_loops
 async def test_ipv6() -> None:
     recorder = Recorder()
 
@@ -773,6 +809,7 @@ async def test_ipv6() -> None:
 # -- probes ------------------------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_probe_connects_only() -> None:
     recorder = Recorder()
     async with scripted(recorder) as port, calling(f"http://127.0.0.1:{port}") as sender:
@@ -794,6 +831,7 @@ async def test_probe_connects_only() -> None:
         (200, {"path": "/health", "method": "HEAD"}, True),
     ],
 )
+@on_both_loops
 async def test_probe_calls(status: int, probe: dict[str, Any], well: bool) -> None:
     lines: list[str] = []
 
@@ -817,6 +855,7 @@ async def test_probe_calls(status: int, probe: dict[str, Any], well: bool) -> No
 # -- other people's servers --------------------------------------------------------------------------------------------
 
 
+@on_both_loops
 async def test_aiohttp_as_the_target() -> None:
     bodies: list[bytes] = []
 

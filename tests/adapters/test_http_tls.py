@@ -16,22 +16,15 @@ from hub.i18n import language, set_language
 from tests.adapters.certificates import Authority
 from tests.adapters.http_support import (
     DEADLINE,
-    LOOPS,
     MemoryIntake,
     bound_in,
     bound_out,
     calling,
     listening,
+    on_both_loops,
     outgoing,
     until,
 )
-
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +55,7 @@ def client(pki: Path, name: str = "", **more: Any) -> dict[str, Any]:
     return {"ca": str(pki / "ca.pem"), **shown, **more}
 
 
+@on_both_loops
 async def test_a_call_over_tls(pki: Path) -> None:
     intake = MemoryIntake()
     body = b"x" * 2_000_000
@@ -84,6 +78,7 @@ async def test_a_call_over_tls(pki: Path) -> None:
     ],
     ids=["unknown authority", "other name", "name that was given"],
 )
+@on_both_loops
 async def test_the_certificate_is_verified(pki: Path, name: str, options: dict[str, str], words: str) -> None:
     intake = MemoryIntake()
     async with listening(intake, tls=server(pki, name)) as receiver:
@@ -96,6 +91,7 @@ async def test_the_certificate_is_verified(pki: Path, name: str, options: dict[s
 
 
 @pytest.mark.parametrize("options", [{"server_name": "hub.example"}, {"ca": "", "verify": False}])
+@on_both_loops
 async def test_name_given_or_verification_off(pki: Path, options: dict[str, Any]) -> None:
     async with listening(MemoryIntake(), tls=server(pki, "named")) as receiver:
         url = f"https://127.0.0.1:{receiver.status()['port']}/in"
@@ -104,6 +100,7 @@ async def test_name_given_or_verification_off(pki: Path, options: dict[str, Any]
 
 
 @pytest.mark.parametrize(("shown", "accepted"), [("client", True), ("", False), ("stranger", False)])
+@on_both_loops
 async def test_client_certificates(pki: Path, shown: str, accepted: bool) -> None:
     intake = MemoryIntake()
     async with listening(intake, tls=server(pki, client_ca=str(pki / "ca.pem"))) as receiver:
@@ -118,6 +115,7 @@ async def test_client_certificates(pki: Path, shown: str, accepted: bool) -> Non
     assert len(intake.taken) == accepted
 
 
+@on_both_loops
 async def test_plain_bytes_to_a_tls_listener(pki: Path) -> None:
     async with listening(MemoryIntake(), tls=server(pki)) as receiver:
         port = receiver.status()["port"]
@@ -128,6 +126,7 @@ async def test_plain_bytes_to_a_tls_listener(pki: Path) -> None:
             assert (await sender.send(outgoing())).ok
 
 
+@on_both_loops
 async def test_stop_with_idle_tls_connections(pki: Path) -> None:
     receiver = HttpAdapter().receiver(bound_in(tls=server(pki)), MemoryIntake())
     await receiver.start()
@@ -139,6 +138,7 @@ async def test_stop_with_idle_tls_connections(pki: Path) -> None:
     writer.close()
 
 
+@on_both_loops
 async def test_files_that_can_not_be_used_are_named(pki: Path) -> None:
     receiver = HttpAdapter().receiver(bound_in(tls={"certificate": str(pki / "absent.pem")}), MemoryIntake())
     with pytest.raises(HubError, match=r"absent\.pem"):
@@ -151,6 +151,7 @@ async def test_files_that_can_not_be_used_are_named(pki: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@on_both_loops
 async def test_curl_over_tls(pki: Path) -> None:
     intake = MemoryIntake()
     async with listening(intake, tls=server(pki, client_ca=str(pki / "ca.pem"))) as receiver:
