@@ -22,10 +22,8 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         """Open or create; raises ``StoreCorrupt`` or ``apsw.Error``."""
         self.path = path
-        self.new = not path.exists() or path.stat().st_size == 0
-        if self.new:
-            self.connection = create_file(path, "catalog")
-            return
+        if not path.exists():
+            create_file(path, "catalog")
         check_file(path)
         try:
             self.connection = open_writable(path)

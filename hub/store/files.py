@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import apsw
@@ -15,7 +17,9 @@ from hub.store.schema import CATALOG, SCHEMA_VERSION, SEGMENT
 
 __all__ = [
     "ENVIRONMENT",
+    "MAKING",
     "MIGRATIONS",
+    "REMOVED",
     "Step",
     "check_file",
     "checked",
@@ -26,6 +30,8 @@ __all__ = [
     "open_writable",
     "quick_check",
     "remove_file",
+    "set_aside",
+    "sync_folder",
 ]
 
 #: SQLite errors that say something about the disk, not about what was to be written.
@@ -50,6 +56,8 @@ ENVIRONMENT: tuple[type[BaseException], ...] = (
 PAGE_SIZE = 8192
 #: A checkpoint after 32 MB of WAL: more makes the pause it causes longer, less makes it too frequent.
 CHECKPOINT_PAGES = 4000
+#: What the name of a file begins with while it is being made, and while it is being deleted.
+MAKING, REMOVED = "making-", "removed-"
 _QUICK_CHECK_SECONDS = 2.0
 
 Step = str | Callable[[apsw.Connection], None]
@@ -68,11 +76,12 @@ def corrupt(path: Path, found: str, remedy: str = "") -> StoreCorrupt:
     return StoreCorrupt(f"{path.name}: {found} ({path}); {todo}", remedy=todo)
 
 
-def expected_tables(kind: str) -> set[str]:
+@cache
+def expected_tables(kind: str) -> frozenset[str]:
     """Names of the tables a sound file of this kind has."""
     probe = apsw.Connection(":memory:")
     probe.execute(_SCHEMAS[kind])
-    return {name for (name,) in probe.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    return frozenset(name for (name,) in probe.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"))
 
 
 def open_writable(path: Path, *, new: bool = False) -> apsw.Connection:
@@ -93,13 +102,36 @@ def open_writable(path: Path, *, new: bool = False) -> apsw.Connection:
     return connection
 
 
-def create_file(path: Path, kind: str) -> apsw.Connection:
-    """Make a new, empty file; its tables are there as a whole or not at all."""
-    connection = open_writable(path, new=True)
-    with connection:
-        connection.execute(_SCHEMAS[kind])
-        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
-    return connection
+def create_file(path: Path, kind: str) -> None:
+    """Make a new, empty file. It appears under its name when it is complete, or never."""
+    making = path.with_name(MAKING + path.name)
+    remove_file(making)
+    connection = open_writable(making, new=True)
+    try:
+        with connection:
+            connection.execute(_SCHEMAS[kind])
+            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+    finally:
+        connection.close()
+    making.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Take a database that is to be deleted out of sight at once; returns its new name. It may still be open."""
+    aside = path.with_name(REMOVED + path.name)
+    path.rename(aside)
+    remove_file(path)
+    return aside
 
 
 def remove_file(path: Path) -> int:

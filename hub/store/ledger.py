@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -158,14 +158,14 @@ def _snapshot(
     deadline = time.monotonic() + _SNAPSHOT_SECONDS
     while True:
         connection = catalog()
-        before = _intents(connection)
+        before = _under_way(connection)
         with ExitStack() as stack:
             parts = [_Part(segment, segment.connection()) for segment in segments()]
             for part in parts:
                 part.connection.execute("BEGIN")
                 stack.callback(part.connection.execute, "ROLLBACK")
                 scalar(part.connection, "SELECT 1 FROM meta LIMIT 1")
-            if before[1] == 0 and _intents(connection) == before:
+            if before == _under_way(connection) and not before.changes and not _being_removed(connection, parts):
                 sources = [part.connection for part in parts] + ([] if connection is None else [connection])
                 ranges = [row for source in sources for row in removed(source)]
                 seqs, ids = sorted(row[:2] for row in ranges), sorted(row[2:] for row in ranges)
@@ -179,12 +179,26 @@ def _snapshot(
         time.sleep(_PAUSE_SECONDS)
 
 
-def _intents(connection: apsw.Connection | None) -> tuple[int, int]:
-    """(number of the last decided change, changes under way)."""
-    if connection is None:
-        return 0, 0
-    last = scalar(connection, "SELECT seq FROM sqlite_sequence WHERE name = 'intent'")
-    return last or 0, scalar(connection, "SELECT count(*) FROM intent")
+class _UnderWay(NamedTuple):
+    """Changes of several files."""
+
+    last: int  # number of the last one decided
+    changes: int  # decided, not yet made everywhere
+
+
+def _under_way(catalog: apsw.Connection | None) -> _UnderWay:
+    if catalog is None:
+        return _UnderWay(0, 0)
+    last = scalar(catalog, "SELECT seq FROM sqlite_sequence WHERE name = 'intent'")
+    return _UnderWay(last or 0, scalar(catalog, "SELECT count(*) FROM intent"))
+
+
+def _being_removed(catalog: apsw.Connection | None, parts: list[_Part]) -> bool:
+    """Whether a segment is about to be taken out of sight: the catalog already says what was in it."""
+    if catalog is None:
+        return False
+    removing = {row[0] for row in all_rows(catalog, "SELECT first_id FROM segment WHERE removing")}
+    return any(part.file.first_id in removing for part in parts)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------

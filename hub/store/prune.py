@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import apsw
 
 from hub.ids import first_id_at
 from hub.store.base import PruneReport
-from hub.store.files import remove_file
+from hub.store.files import remove_file, set_aside
 from hub.store.numbers import Run, extend, removed, runs
 from hub.store.queries import segment_of
 from hub.store.reader import SqliteReader
@@ -98,19 +99,20 @@ class Pruner:
             return False
         gone, messages = await self._reader.ask(numbers)
 
-        def decide() -> bool:
+        def decide() -> Path | None:
             # Something may have come late, or an operator may have made a delivery, since it was looked at.
             if self._needed(entry) or entry.messages != messages:
-                return False
+                return None
             self._writer.catalog.begin_removal(first_id, gone)
             self._writer.segments.detach(first_id)
             self._writer.detector.removed([first_id])
-            return True
+            return set_aside(entry.path)
 
-        if not await in_turn(decide):
+        aside = await in_turn(decide)
+        if aside is None:
             return False
         file = SegmentFile(entry.path, first_id, None)
-        paths = (file.keys_path, file.text_path, file.path)
+        paths = (file.keys_path, file.text_path, aside)
         # Deleting gigabytes takes the file system a while: not in the writer's thread.
         self._report.bytes += await asyncio.to_thread(lambda: sum(remove_file(path) for path in paths))
         await in_turn(lambda: self._writer.catalog.drop_segment(first_id))

@@ -9,7 +9,18 @@ import apsw
 
 from hub.i18n import t
 from hub.store.catalog import Catalog
-from hub.store.files import check_file, checked, corrupt, create_file, migrate, open_writable, quick_check, remove_file
+from hub.store.files import (
+    MAKING,
+    REMOVED,
+    check_file,
+    checked,
+    corrupt,
+    create_file,
+    migrate,
+    open_writable,
+    quick_check,
+    remove_file,
+)
 from hub.store.segment import CATALOG_NAME, SegmentFile, list_segments, segment_path
 from hub.store.segment_writer import SegmentWriter
 from hub.store.segments import Entry, SegmentSet
@@ -34,11 +45,11 @@ def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSe
     catalog = Catalog(path)
     try:
         clean = catalog.clean
-        _finish_removals(folder, catalog)
+        _tidy_up(folder, catalog)
         firsts = _compare(folder, catalog)
         catalog.clean = False
         if not firsts:
-            create_file(segment_path(folder, 0), "segment").close()
+            create_file(segment_path(folder, 0), "segment")
             catalog.add_segment(0)
             firsts = [0]
         seq, highest = catalog.highest_pruned()
@@ -61,12 +72,18 @@ def _entry(writer: SegmentWriter) -> Entry:
     return Entry(writer.first_id, writer.path, writer.messages, writer.seq_max, writer.received_max)
 
 
-def _finish_removals(folder: Path, catalog: Catalog) -> None:
+def _tidy_up(folder: Path, catalog: Catalog) -> None:
+    """Finish what a crash interrupted: files being made or being deleted."""
     for first_id, removing in catalog.segments().items():
         if removing:
             file = SegmentFile(segment_path(folder, first_id), first_id, None)
             for path in (file.keys_path, file.text_path, file.path):
                 remove_file(path)
+    for prefix in (MAKING, REMOVED):
+        for path in folder.glob(f"{prefix}*.db"):
+            remove_file(path)
+    for first_id, removing in catalog.segments().items():
+        if removing:
             catalog.drop_segment(first_id)
 
 
@@ -91,25 +108,10 @@ def _compare(folder: Path, catalog: Catalog) -> list[int]:
         catalog.drop_segment(first_id)
     for first_id in sorted(present - known):
         path = segment_path(folder, first_id)
-        if _unfinished(path):
-            remove_file(path)
-            present.discard(first_id)
-        else:
-            log.warning("%s was not in the catalog and is taken into it", path.name)
-            catalog.add_segment(first_id)
+        check_file(path)
+        log.warning("%s was not in the catalog and is taken into it", path.name)
+        catalog.add_segment(first_id)
     return sorted(present)
-
-
-def _unfinished(path: Path) -> bool:
-    """A segment that was being made when the process died has no tables yet."""
-    if path.stat().st_size == 0:
-        return True
-    check_file(path)
-    connection = open_writable(path)
-    try:
-        return not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-    finally:
-        connection.close()
 
 
 def _open(path: Path, first_id: int, *, newest: bool, clean: bool) -> SegmentWriter:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.store.catalog import Catalog
 from hub.store.duplicates import ControlFilter
-from hub.store.files import create_file, open_writable, remove_file
+from hub.store.files import create_file, open_writable
 from hub.store.segment import Connections, SegmentFile, segment_path
 from hub.store.segment_writer import SegmentWriter
 
@@ -95,10 +95,10 @@ class SegmentSet:
         done.seal()
         self.note(done)
         path = segment_path(self.folder, first_id)
-        remove_file(path)  # left over from an attempt that failed half-way
-        connection = create_file(path, "segment")
+        if not path.exists():  # it does after an attempt that failed half-way
+            create_file(path, "segment")
         self._catalog.add_segment(first_id)
-        self.current = SegmentWriter(path, first_id, connection)
+        self.current = SegmentWriter(path, first_id, open_writable(path))
         self.current.filter = self._new_filter()
         self.entries.append(Entry(first_id, path, 0, 0, 0))
         self._firsts.append(first_id)

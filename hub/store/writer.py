@@ -212,6 +212,9 @@ class Writer:
     # -- batches -------------------------------------------------------------------------------------------------
 
     def _write(self, operations: list[Operation]) -> None:
+        if self.segments.room <= 0 and not self._roll():
+            self._fail(operations, None)
+            return
         run: list[Operation] = []
         for operation in operations:
             kind = operation[0]
@@ -401,11 +404,13 @@ class Writer:
         else:
             self._results.append((operation, value))
 
-    def _roll(self) -> None:
+    def _roll(self) -> bool:
+        """Begin the next segment. Until that succeeds nothing new is stored, so that trying again gives it the same name."""
         made = self.segments.current.filter
         try:
             done = self.segments.roll(self.unit.highest_id + 1)
         except ENVIRONMENT as error:
             self._fail([], error)
-            return
+            return False
         self.detector.rolled(self.segments.entry(done.first_id), made)
+        return True

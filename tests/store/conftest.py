@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hub.contract import StoreConfig
+from hub.i18n import language, set_language
 from hub.store.sqlite import SqliteStore
 
 SqliteOpener = Callable[..., Awaitable[SqliteStore]]
 
 
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    before = language()
+    set_language("en")
+    yield
+    set_language(before)
+
+
 @pytest.fixture
 async def opener(tmp_path: Path) -> AsyncIterator[SqliteOpener]:
-    """Opens the store in ``folder`` with the given settings; one that is still open is closed first."""
+    """Opens the store in ``folder`` with the given settings, valid or not; one that is still open is closed first."""
     opened: list[SqliteStore] = []
 
     async def open_store(folder: Path | None = None, **settings: object) -> SqliteStore:
@@ -23,7 +32,7 @@ async def opener(tmp_path: Path) -> AsyncIterator[SqliteOpener]:
         for store in opened:
             if store.folder == folder:
                 await store.close()
-        config = StoreConfig(**{"min_free_disk": 0, **settings})  # type: ignore[arg-type]
+        config = StoreConfig.model_construct(**{"min_free_disk": 0, **settings})  # type: ignore[arg-type]
         store = SqliteStore(folder, config)
         await store.open()
         opened.append(store)

@@ -1,0 +1,98 @@
+"""A process that writes to a store until it is killed; run by the tests as ``python child.py MODE FOLDER [ARGUMENT]``.
+
+Every acknowledgement is reported on standard output as a line ``put ID`` or ``done ID``, unbuffered, so that the parent knows
+what must not be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from hub.contract import StoreConfig
+from hub.message import DeliveryState
+from hub.store.base import PutResult
+from hub.store.catalog import Catalog
+from hub.store.sqlite import SqliteStore
+from hub.store.unit import UnitWriter
+from tests.store.store_support import make_call, make_delivery, make_message, put_one
+
+CONFIG = StoreConfig.model_construct(segment_messages=400, min_free_disk=0)
+
+
+def say(word: str, number: int) -> None:
+    os.write(1, f"{word} {number}\n".encode())
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def busy(folder: Path) -> None:
+    """Put and finish at full speed."""
+    store = SqliteStore(folder, CONFIG)
+    await store.open()
+    loop = asyncio.get_running_loop()
+
+    async def produce(number: int) -> None:
+        while True:
+            message = make_message(store, f"{number}", os.urandom(600))
+            deliveries = [make_delivery(store, message, target) for target in ("lis/in", "pacs/in")]
+            future: asyncio.Future[PutResult] = loop.create_future()
+            store.put(message, deliveries, future.set_result, call=make_call(store))
+            say("put", (await future).message.id)
+            first = deliveries[0]
+            first.state = DeliveryState.DELIVERED
+            store.finish(first, make_call(store, delivery_id=first.id), lambda d=first.id: say("done", d))  # type: ignore[misc]
+
+    await asyncio.gather(*(produce(number) for number in range(16)))
+
+
+async def apply_and_die(folder: Path, stage: str) -> None:
+    """Make a change of two segments and the catalog, and die at a certain point of it."""
+    store = SqliteStore(folder, StoreConfig.model_construct(segment_messages=3, min_free_disk=0))
+    await store.open()
+    first, delivery = await put_one(store)
+    for _ in range(6):
+        await put_one(store)
+    parts = 0
+
+    add_intent, write_part, clear_intent = Catalog.add_intent, UnitWriter.write_part, Catalog.clear_intent
+
+    def adding(self: Catalog, *arguments: object) -> int:
+        if stage == "before the decision":
+            die()
+        number = add_intent(self, *arguments)  # type: ignore[arg-type]
+        if stage == "after the decision":
+            die()
+        return number
+
+    def writing(self: UnitWriter, *arguments: object) -> None:
+        nonlocal parts
+        write_part(self, *arguments)  # type: ignore[arg-type]
+        parts += 1
+        if stage == f"after part {parts}":
+            die()
+
+    def clearing(self: Catalog, number: int) -> None:
+        clear_intent(self, number)
+        if stage == "after all":
+            die()
+
+    Catalog.add_intent = adding  # type: ignore[method-assign,assignment]
+    UnitWriter.write_part = writing  # type: ignore[method-assign,assignment]
+    Catalog.clear_intent = clearing  # type: ignore[method-assign]
+    delivery.state = DeliveryState.SKIPPED
+    forwarded = make_delivery(store, first, "emr/in", route="", payload=b"fixed \x00")
+    say("old", delivery.id)
+    say("new", forwarded.id)
+    await store.apply(create=[forwarded], update=[delivery], audit={"actor": "li", "action": "forward"})
+    say("applied", 0)
+
+
+if __name__ == "__main__":
+    mode, where = sys.argv[1], Path(sys.argv[2])
+    asyncio.run(busy(where) if mode == "busy" else apply_and_die(where, sys.argv[3]))

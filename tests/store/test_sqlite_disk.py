@@ -1,0 +1,201 @@
+"""A disk that is full or fails: honest refusals, kept marks, and recovery without help."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from hub.errors import StoreBusy
+from hub.message import DeliveryState, Outcome
+from hub.store.base import PutResult
+from hub.store.catalog import Catalog
+from hub.store.sqlite import SqliteStore
+from hub.store.unit import TASK
+from tests.store.conftest import SqliteOpener
+from tests.store.store_support import finish, make_delivery, make_message, put, put_one, until
+
+
+class SmallDisk:
+    """A file system of its own that can be filled up and emptied again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self) -> None:
+        with self._filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a small file system needs privileges")
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+async def refused(store: SqliteStore) -> PutResult | StoreBusy:
+    message = make_message(store, raw=os.urandom(100_000))
+    try:
+        return await put(store, message, [make_delivery(store, message)])
+    except StoreBusy as error:
+        return error
+
+
+async def test_a_full_disk_refuses_keeps_marks_and_recovers(small_disk: SmallDisk, opener: SqliteOpener) -> None:
+    store = await opener(small_disk.path / "store")
+    _, delivery = await put_one(store)
+    _, second = await put_one(store)
+    small_disk.fill()
+    accepted: list[int] = []
+    while store.writable:
+        answer = await refused(store)
+        if isinstance(answer, PutResult) and answer.outcome is Outcome.OK:
+            accepted.append(answer.message.id)
+        else:
+            assert isinstance(answer if isinstance(answer, StoreBusy) else answer.error, StoreBusy)
+    with pytest.raises(StoreBusy):
+        store.put(make_message(store), [], lambda result: None)
+    with pytest.raises(StoreBusy):
+        await store.apply(audit={"actor": "li"})
+    done: list[str] = []
+    delivery.state = DeliveryState.DELIVERED
+    store.finish(delivery, None, lambda: done.append("delivery"))
+    second.state = DeliveryState.DEAD
+    store.finish(second, None, lambda: done.append("second"))
+    assert done == []
+    small_disk.free()
+    await until(lambda: store.writable)
+    await until(lambda: len(done) == 2)
+    assert done == ["delivery", "second"]
+    await put_one(store)
+    for number, state in ((delivery.id, DeliveryState.DELIVERED), (second.id, DeliveryState.DEAD)):
+        found = await store.reader.delivery(number)
+        assert found is not None
+        assert found.state is state
+    for message_id in accepted:
+        assert await store.reader.message(message_id) is not None
+    report = await store.reader.verify_ledger()
+    assert report.balanced, report.problems
+    assert report.messages == 3 + len(accepted)
+    assert await store.reader.audit() == []
+
+
+async def test_closing_on_a_full_disk_says_what_was_not_written(small_disk: SmallDisk, opener: SqliteOpener) -> None:
+    store = await opener(small_disk.path / "store")
+    _, delivery = await put_one(store)
+    small_disk.fill()
+    while store.writable:
+        await refused(store)
+    delivery.state = DeliveryState.DELIVERED
+    store.finish(delivery, None)
+    with pytest.raises(StoreBusy, match="1"):
+        await store.close()
+    small_disk.free()
+    again = await opener(small_disk.path / "store")
+    opened = await again.open_deliveries("lis/in", 0, 10, 1 << 20)
+    assert delivery.id in [d.id for d in opened]
+    assert (await again.reader.verify_ledger()).balanced
+
+
+async def test_a_file_that_may_not_grow_refuses_and_recovers(opener: SqliteOpener) -> None:
+    """The same without privileges: SQLite itself refuses to let the file grow until it is opened again."""
+    store = await opener()
+    _, delivery = await put_one(store)
+    connection = store._writer.segments.current.connection
+    await store._in_turn(TASK, lambda: connection.execute("PRAGMA max_page_count = 1").fetchall())
+    message = make_message(store, raw=os.urandom(1 << 20))
+    results: list[PutResult] = []
+    store.put(message, [], results.append)
+    delivery.state = DeliveryState.DELIVERED
+    done: list[bool] = []
+    store.finish(delivery, None, lambda: done.append(True))
+    await until(lambda: results)
+    assert results[0].outcome is Outcome.REFUSED
+    assert isinstance(results[0].error, StoreBusy)
+    await until(lambda: done and store.writable)
+    assert (await put(store, message)).outcome is Outcome.OK
+    assert await store.reader.message(message.id) == message
+    assert (await store.reader.verify_ledger()).balanced
+
+
+async def test_too_little_free_disk_refuses_messages_but_not_marks(
+    opener: SqliteOpener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    free = [10 << 30]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("hub.store.writer.disk_usage", lambda path: usage._replace(free=free[0]))
+    store = await opener(min_free_disk=1 << 30)
+    _, delivery = await put_one(store)
+    free[0] = 1 << 20
+
+    async def answer() -> bool:
+        try:
+            await put(store, make_message(store))
+        except StoreBusy:
+            return False
+        return True
+
+    deadline = time.monotonic() + 20
+    while await answer():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert store.writable
+    await finish(store, delivery, DeliveryState.DELIVERED)
+    free[0] = (1 << 30) + (1 << 20)  # a little more than the limit is not enough to start again
+    checks = store._writer._next_disk_check
+    await until(lambda: store._writer._next_disk_check > checks)
+    assert not await answer()
+    free[0] = 2 << 30
+    await until(lambda: not store._writer.disk_low)
+    assert await answer()
+
+
+async def test_a_segment_that_cannot_be_begun_is_begun_later(
+    opener: SqliteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opener(segment_messages=5)
+    failing = True
+    real = Catalog.add_segment
+
+    def add_segment(self: Catalog, first_id: int) -> None:
+        if failing:
+            raise apsw.FullError("database or disk is full")
+        real(self, first_id)
+
+    monkeypatch.setattr(Catalog, "add_segment", add_segment)
+    for _ in range(5):
+        await put_one(store)
+    await until(lambda: not store.writable)
+    with pytest.raises(StoreBusy):
+        await put_one(store)
+    await until(lambda: store.writable)  # the disk itself is sound: it is tried again with the next message
+    result = await put(store, make_message(store))
+    assert result.outcome is Outcome.REFUSED
+    failing = False
+    await until(lambda: store.writable)
+    message, delivery = await put_one(store)
+    assert await store.reader.message(message.id) == message
+    assert [d.id for d in await store.reader.deliveries_of(message.id)] == [delivery.id]
+    assert (await store.reader.size())["segments"] == 2
+    report = await store.reader.verify_ledger()
+    assert report.balanced, report.problems
