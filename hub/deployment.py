@@ -76,7 +76,17 @@ class Deployment:
                 "catalog": plugin.contract.catalog,
                 "assumed": plugin.contract.assumed,
                 "loaded": True,
-                "interfaces": list(plugin.contract.interfaces),
+                "interfaces": [
+                    {
+                        "id": interface_id,
+                        "name": interface.name,
+                        "direction": interface.direction,
+                        "style": interface.style,
+                        "adapter": interface.adapter,
+                        "codec": interface.codec,
+                    }
+                    for interface_id, interface in plugin.contract.interfaces.items()
+                ],
                 "systems": users.get(name, []),
             }
             for name, plugin in sorted(self.registry.plugins.items())

@@ -79,9 +79,11 @@ class HttpReceiver(Receiver):
     def status(self) -> dict[str, Any]:
         server = self._server
         options = self._options
+        port = server.port if server is not None else options.port
         return {
+            "listening": [f"{options.host}:{port}{options.path}"],
             "host": options.host,
-            "port": server.port if server is not None else options.port,
+            "port": port,
             "path": options.path,
             "methods": list(options.methods),
             "tls": options.tls is not None,

@@ -54,7 +54,8 @@ Limit = Annotated[int, typer.Option("--limit", "-n", help=t("at most so many", "
 
 DEFAULT_CONFIG = Path("config/hub.yaml")
 
-console = Console(highlight=False, soft_wrap=True)
+#: Away from a terminal nothing is cut to the width of one: ids and texts are there to be searched and copied.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
 
 
 class Site:
@@ -143,7 +144,9 @@ def emit(data: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """A table for people; control characters in data must not reach the terminal."""
-    out = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    out = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        out.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         out.add_row(*(_printable(str(cell)) for cell in row))
     console.print(out)

@@ -84,7 +84,7 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             [
                 [
                     place,
-                    row.get("address", ""),
+                    " ".join(row.get("listening", ())),
                     *(
                         figures["inbound"].get(place, {}).get(k, 0)
                         for k in ("received", "accepted", "duplicate", "refused")
