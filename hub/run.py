@@ -12,9 +12,12 @@ from pathlib import Path
 from hub.admin.backend import NodeBackend
 from hub.admin.front import FrontBackend
 from hub.admin.serve import AdminServer, token_of
+from hub.config import load_config
 from hub.deployment import assign_workers, load_deployment
+from hub.errors import HubError
 from hub.i18n import t
 from hub.logs import get_logger
+from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, worker_folder
 from hub.store.merged import open_reader
 
@@ -55,9 +58,38 @@ def _stop_event() -> asyncio.Event:
     return event
 
 
+async def _nothing_left_behind(data: Path, workers: int) -> None:
+    """Refuse to run with fewer workers than have work: nobody would deliver what lies in the other folders."""
+    kept = {worker_folder(data, worker) for worker in range(workers)}
+    others = [folder for folder in sorted(data.glob("worker-*")) if folder not in kept]
+    if not others:
+        return
+    reader = open_reader(others)
+    try:
+        counts = await reader.counts()
+    finally:
+        await reader.close()
+    waiting = sum(number for (_, state), number in counts.items() if state in OPEN_STATES)
+    if waiting:
+        needed = max(int(folder.name.rpartition("-")[2]) for folder in others) + 1
+        raise HubError(
+            t(
+                f"{waiting} deliveries wait in folders of workers that would not run",
+                f"未运行的工作进程目录中还有 {waiting} 条待投递",
+            ),
+            code="run.workers",
+            remedy=t(
+                f"run with --workers {needed} until they are delivered", f"请先以 --workers {needed} 运行至投递完毕"
+            ),
+        )
+
+
 async def run_single(config_file: Path, ready: Callable[[Node, str], None] | None = None) -> int:
     """Everything in this process; returns the exit status once told to stop."""
     stop = _stop_event()
+    hub = load_config(config_file)
+    if not hub.unusable:
+        await _nothing_left_behind(data_folder(config_file, hub.hub), 1)
     node = Node(config_file)
     await node.start()
     config = node.deployment.config
