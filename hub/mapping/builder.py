@@ -168,14 +168,15 @@ class Builder:
     # -- structure -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def when(self, condition: Text | None, scope: Scope, target: str) -> Iterator[None]:
-        """A block that runs only if the condition holds."""
+    def when(self, condition: Text | None, scope: Scope, target: str, keyword: str = "when") -> Iterator[None]:
+        """A block that runs only if the condition holds; ``keyword`` is the key it is written under."""
         if condition is None:
             yield
             return
         test = "True"
-        with self.guard(condition, f"{target}.when" if target else "when"):
-            self.at(condition.line, f"{target}.when" if target else "when", condition.text)
+        key = f"{target}.{keyword}".lstrip(".")
+        with self.guard(condition, key):
+            self.at(condition.line, key, condition.text)
             code = self.expression(condition, scope)
             self.generator.writer.risky |= code.risky
             test = code.text
@@ -194,7 +195,7 @@ class Builder:
             number = ""
             if _mentions(rule, "$number"):
                 number = writer.temp("n")
-            with self.when(rule.where, inner, f"{target}[].where" if rule.where else target):
+            with self.when(rule.where, inner, f"{target}[]", "where"):
                 if number:
                     writer.line(f"{number} += 1")
                     generator.variables.append({"number": Code(number)})

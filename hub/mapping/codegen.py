@@ -114,7 +114,7 @@ class Generator:
         element = self.writer.temp("e")
         elements = self.charged(elements)
         with self.writer.loop(f"for {element} in {elements}:"):
-            scope = Scope(kind, element, origin, self.writer.loop_depth)
+            scope = Scope(kind, element, origin.here or origin, self.writer.loop_depth)
             test = "True" if condition is None else self.condition(condition, scope)
             with self.writer.block(f"if {test}:"):
                 yield element
@@ -217,7 +217,7 @@ class Generator:
                 return Code(f"({code.text} {operator} {other.value!r})", "bool", code.risky)
         if left.kind == "text" and right.kind == "text":
             return Code(f"({left.text} {operator} {right.text})", "bool", left.risky or right.risky)
-        return Code(f"({not_}equal({left.text}, {right.text}))", "bool", True)
+        return Code(f"({not_}equal({left.text}, {right.text}))", "bool", left.risky or right.risky)
 
     def _membership(self, node: CompareNode, scope: Scope) -> Code:
         member = self.compile(node.left, scope)
@@ -226,10 +226,11 @@ class Generator:
             if member.kind == "text" and all(isinstance(value, str) for value in values):
                 return Code(f"({member.text} {node.operator} {self.constant(frozenset(values))})", "bool", member.risky)
         whole = self.compile(node.right, scope)
-        if whole.kind == "list":
+        if whole.kind == "list" and not isinstance(node.right, ArrayNode):
             whole = Code(self.charged(self.keep(whole)), "list")
         not_ = "not " if node.operator == "not in" else ""
-        return Code(f"({not_}contains({member.text}, {whole.text}))", "bool", True)
+        risky = member.risky or whole.risky or not isinstance(node.right, ArrayNode)
+        return Code(f"({not_}contains({member.text}, {whole.text}))", "bool", risky)
 
     def absent(self, code: Code) -> str:
         """A test that there is no value; the value must be cheap to evaluate twice or is kept."""

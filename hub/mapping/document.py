@@ -17,6 +17,8 @@ from hub.i18n import t
 
 __all__ = ["Document", "Field", "Leaf", "ListRule", "ObjectRule", "Rules", "Text", "parse_document"]
 
+#: The reader written in C where PyYAML was built with it: the same nodes, several times faster.
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Largest mapping file, characters, and most YAML nodes in one.
 MAX_FILE = 1 << 20
 MAX_NODES = 50_000
@@ -24,6 +26,7 @@ _MAX_DEPTH = 40
 _TOP = ("mapping", "description", "fragment", "from", "to", "when", "split", "vars", "fields")
 #: Keys that make or qualify a rule; a target field of that name is written ['name'].
 RESERVED = ("const", "expr", "default", "required", "keep_null", "each", "where", "when", "include", "from")
+_QUOTED = ("'", '"', "|", ">")
 _INT = re.compile(r"[-+]?\d{1,300}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _WORDS: dict[str, bool | None] = {
@@ -150,7 +153,7 @@ class _Reader:
             raise _TooLarge
         if isinstance(node, yaml.ScalarNode):
             text: str = node.value
-            if node.style is not None:
+            if node.style in _QUOTED:
                 return text
             if text in _WORDS:
                 return _WORDS[text]
@@ -396,7 +399,7 @@ def parse_document(text: str, name: str, file: str) -> Document:
         document.problems.append(Problem(t(f"longer than {MAX_FILE} characters", f"超过 {MAX_FILE} 个字符"), file))
         return document
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_LOADER)
         if root is None:
             document.problems.append(Problem(t("the file is empty", "文件为空"), file, 1))
             return document

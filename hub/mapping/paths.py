@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hub.i18n import t
-from hub.mapping.nodes import ExpressionError, PathNode
+from hub.mapping.nodes import ArrayNode, CompareNode, ExpressionError, LiteralNode, LogicNode, Node, NotNode, PathNode
 
 if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
@@ -49,6 +50,13 @@ class Scope:
     parent: Scope | None = None
     loop_depth: int = 0
     members: str = ""
+    #: For a path whose filters depend on where it is written: that scope. Filters see it as the one around them.
+    here: Scope | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Tells reads from this scope apart from all others."""
+        return self.variable, self.here.variable if self.here else ""
 
 
 class SourceFormat(ABC):
@@ -78,8 +86,48 @@ class SourceFormat(ABC):
         """What ``each``, ``split`` and ``include … from`` go through."""
 
 
-def scope_at(path: PathNode, scope: Scope) -> Scope:
-    """The scope a path starts from; raises :class:`ExpressionError` when there are not so many around it."""
+def scope_at(path: PathNode, scope: Scope, conditions: Iterable[Node | None], loop_depth: int) -> Scope:
+    """The scope a path starts from; raises :class:`ExpressionError` when there are not so many around it.
+
+    With a condition that may raise, or looks at the elements around, what is read stays where it is written
+    (``loop_depth``); anything else may be read as far out as the scope itself.
+    """
+    origin = _start(path, scope)
+    if all(condition is None or _movable(condition) for condition in conditions):
+        return origin
+    return replace(origin, loop_depth=loop_depth, here=scope)
+
+
+def _movable(node: Node) -> bool:
+    """Whether a condition looks at nothing but its own element and constants, and can't fail."""
+    match node:
+        case LiteralNode():
+            return True
+        case PathNode():
+            return node.up <= 1 and not _has_conditions(node.steps)
+        case ArrayNode():
+            return all(_movable(item) for item in node.items)
+        case NotNode():
+            return _movable(node.operand)
+        case LogicNode():
+            return _movable(node.left) and _movable(node.right)
+        case CompareNode():
+            plain = node.operator in ("==", "!=") or (
+                node.operator in ("in", "not in") and isinstance(node.right, ArrayNode)
+            )
+            return plain and _movable(node.left) and _movable(node.right)
+    return False
+
+
+def _has_conditions(steps: Any) -> bool:
+    if isinstance(steps, Node):
+        return True
+    if isinstance(steps, tuple):
+        return any(_has_conditions(step) for step in steps)
+    return is_dataclass(steps) and any(_has_conditions(getattr(steps, part.name)) for part in fields(steps))
+
+
+def _start(path: PathNode, scope: Scope) -> Scope:
     if path.up == 0:
         while scope.parent is not None:
             scope = scope.parent

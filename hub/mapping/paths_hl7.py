@@ -141,9 +141,10 @@ class Hl7Format(SourceFormat):
         parser.expect("]", t("to close the filter", "以闭合过滤条件"))
         return Selector("filter", condition=condition)
 
-    def _resolve(self, path: PathNode, scope: Scope) -> _Place:
+    def _resolve(self, g: Generator, path: PathNode, scope: Scope) -> _Place:
         steps: _Steps = path.steps
-        origin = scope_at(path, scope)
+        conditions = (selector.condition for selector in (steps.occurrence, *(each for _, each in steps.numbers)))
+        origin = scope_at(path, scope, conditions, g.writer.loop_depth)
         numbers = list(steps.numbers)
         if path.up and origin.kind == "root":
             raise ExpressionError(
@@ -182,7 +183,7 @@ class Hl7Format(SourceFormat):
     # -- one value -----------------------------------------------------------------------------------------------
 
     def scalar(self, generator: Generator, path: PathNode, scope: Scope) -> Code:
-        place = self._resolve(path, scope)
+        place = self._resolve(generator, path, scope)
         if place.origin.kind == "repetition" and path.up:
             return Code(self._part(generator, place.origin, place.origin.variable, place), "text")
         segment = self._segment(generator, place)
@@ -197,7 +198,7 @@ class Hl7Format(SourceFormat):
 
         Levels: 0 a field with all its repetitions, 1 a repetition, 2 a component, 3 a sub-component, 4 no part of a field.
         """
-        place = self._resolve(path, scope)
+        place = self._resolve(generator, path, scope)
         level = 3 if place.subcomponent else 2 if place.component else 1
         if place.origin.kind == "repetition" and path.up:
             return self._raw_part(generator, place.origin, place.origin.variable, place), level
@@ -221,9 +222,9 @@ class Hl7Format(SourceFormat):
                 if origin.kind == "root"
                 else f"first_named({origin.members}, {place.segment!r})"
             )
-            return g.writer.read(origin.loop_depth, ("segment", origin.variable, place.segment), expression)
+            return g.writer.read(origin.loop_depth, ("segment", origin.key, place.segment), expression)
         every = self._segments(g, place)
-        key = ("segment", origin.variable, place.segment, place.occurrence)
+        key = ("segment", origin.key, place.segment, place.occurrence)
         if place.occurrence.kind == "index":
             return g.writer.read(origin.loop_depth, key, f"nth({every}, {place.occurrence.index})")
         return self._first_match(g, every, place.occurrence, "segment", origin, key)
@@ -262,7 +263,7 @@ class Hl7Format(SourceFormat):
             if origin.kind == "root"
             else f"all_named({origin.members}, {place.segment!r})"
         )
-        return g.writer.read(origin.loop_depth, ("segments", origin.variable, place.segment), expression)
+        return g.writer.read(origin.loop_depth, ("segments", origin.key, place.segment), expression)
 
     def _field(self, g: Generator, origin: Scope, segment: str, field: int) -> str:
         """A variable with the raw text of a field."""
@@ -329,7 +330,7 @@ class Hl7Format(SourceFormat):
     # -- many values ---------------------------------------------------------------------------------------------
 
     def values(self, generator: Generator, path: PathNode, scope: Scope) -> Code:
-        place = self._resolve(path, scope)
+        place = self._resolve(generator, path, scope)
         elements, kind = self._elements(generator, place, path)
         if kind == "segment":
             return Code(f"names_of({elements})", "list")
@@ -343,7 +344,7 @@ class Hl7Format(SourceFormat):
             writer.line(f"{found} = []")
             element = writer.temp("e")
             with writer.loop(f"for {element} in {elements}:"):
-                inner = Scope("repetition", element, place.origin, writer.loop_depth)
+                inner = Scope("repetition", element, place.origin, writer.loop_depth, here=place.origin.here)
                 text = self._part(generator, inner, element, place)
                 with writer.block(f"if {text}:"):
                     writer.line(f"{found}.append({text})")
@@ -351,7 +352,7 @@ class Hl7Format(SourceFormat):
         return Code(found, "list")
 
     def elements(self, generator: Generator, path: PathNode, scope: Scope) -> Elements:
-        place = self._resolve(path, scope)
+        place = self._resolve(generator, path, scope)
         if place.component:
             raise ExpressionError(
                 t(f"{path.text}: components don't repeat", f"{path.text}：组件不可重复"),
@@ -387,7 +388,7 @@ class Hl7Format(SourceFormat):
             writer.line(f"{found} = []")
             element = writer.temp("e")
             with writer.loop(f"for {element} in {segments}:"):
-                inner = Scope("segment", element, origin, writer.loop_depth)
+                inner = Scope("segment", element, origin, writer.loop_depth, here=origin.here)
                 writer.line(f"{found}.extend({self._repetitions(g, place, element, inner)})")
         writer.place_captured(origin.loop_depth, captured, {key: found})
         return found, "repetition"

@@ -105,13 +105,16 @@ class PlainFormat(SourceFormat):
     # -- reading -------------------------------------------------------------------------------------------------
 
     def scalar(self, generator: Generator, path: PathNode, scope: Scope) -> Code:
-        origin = scope_at(path, scope)
+        origin = self._origin(generator, path, scope)
         current = origin.variable
-        key: tuple[object, ...] = (origin.variable,)
+        key: tuple[object, ...] = (origin.key,)
         for step in path.steps:
             key = (*key, step)
             current = self._step(generator, current, step, key, origin)
         return Code(current)
+
+    def _origin(self, g: Generator, path: PathNode, scope: Scope) -> Scope:
+        return scope_at(path, scope, (step.condition for step in path.steps), g.writer.loop_depth)
 
     def _step(self, g: Generator, current: str, step: PlainStep, key: tuple[object, ...], origin: Scope) -> str:
         if step.kind == "key":
@@ -143,12 +146,12 @@ class PlainFormat(SourceFormat):
             steps = path.steps[:-1] if path.steps and path.steps[-1].kind == "all" else path.steps
             whole = self.scalar(generator, PathNode(path.at, path.up, steps, path.text), scope)
             return Elements(f"as_list({whole.text})", "value")
-        origin = scope_at(path, scope)
+        origin = self._origin(generator, path, scope)
         found = writer.temp()
         with writer.capture() as captured:
             writer.line(f"{found} = []")
             self._collect(generator, origin.variable, path.steps, origin, found)
-        key = ("elements", origin.variable, path.steps)
+        key = ("elements", origin.key, path.steps)
         known = writer.known(key)
         if known:
             return Elements(known, "value")

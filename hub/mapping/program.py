@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Any
 
-from hub.errors import MappingError
+from hub.errors import HubError, MappingError
 from hub.i18n import t
 from hub.mapping.codegen import Generator
 from hub.mapping.context import Context
@@ -87,6 +87,8 @@ def _placed(error: Exception, rule: Rule) -> MappingError:
         value = _masked(error.value)
     elif isinstance(error, MappingError):
         text, remedy, value, code = error.reason, error.remedy, error.value, error.code
+    elif isinstance(error, HubError):
+        text, remedy = error.text, error.remedy
     else:
         # The text of a foreign exception may hold personal data: only its kind is told.
         text = t(f"failed with {type(error).__name__}", f"执行失败：{type(error).__name__}")

@@ -169,7 +169,7 @@ class Hl7Target:
         if spot is None or any(number is not None and not 0 < int(number) <= _MAX_NUMBER for number in numbers):
             self._builder.problem(
                 entry.line,
-                f"{target}.{key}".lstrip("."),
+                f"{target}.{key}" if target and not key.startswith(".") else f"{target}{key}",
                 t(f"{key!r} is not a place in a message", f"{key!r} 不是消息中的位置"),
                 t("e.g. PID-3[2].4, OBX with each:, .4.2 inside", "例如 PID-3[2].4、带 each: 的 OBX、其内的 .4.2"),
             )
@@ -337,27 +337,9 @@ def _part_of(text: str, separator: str, number: int) -> str:
 
 def _written(message: Hl7Message, value: Any) -> str:
     """A value as escaped text."""
-    text = "Y" if value is True else "N" if value is False else "" if value is None else plain_text(value)
-    escaped = message.escape(text)
-    if not message.escape_char and any(
-        mark and mark in escaped
-        for mark in (
-            "\r",
-            "\n",
-            message.field_sep,
-            message.component_sep,
-            message.repetition_sep,
-            message.subcomponent_sep,
-        )
-    ):
-        raise FunctionError(
-            t(
-                "the value holds a delimiter and the message defines no escape character",
-                "取值含分隔符，而消息未定义转义字符",
-            ),
-            text,
-        )
-    return escaped
+    return message.escape(
+        "Y" if value is True else "N" if value is False else "" if value is None else plain_text(value)
+    )
 
 
 def _put(

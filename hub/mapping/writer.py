@@ -96,8 +96,8 @@ class Writer:
             self._known[-1].update(known)
 
     def place_captured(self, loop_depth: int, captured: Captured, known: dict[Hashable, str]) -> None:
-        """The same for captured lines; those that may raise stay where they are."""
-        if captured.risky or len(self._loops) <= loop_depth:
+        """The same for captured lines."""
+        if len(self._loops) <= loop_depth:
             self.splice(captured, share=True)
             self._known[-1].update(known)
         else:

@@ -34,7 +34,6 @@ _WRITTEN = re.compile(
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?", re.ASCII)
 _LONGEST = 40
 _DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_TWO = {f"{n:02}": n for n in range(100)}
 
 
 class Moment(NamedTuple):
@@ -162,18 +161,25 @@ def _instant(moment: Moment, tz: str) -> datetime:
     return _naive(moment).replace(tzinfo=UTC if offset == "Z" else zone(offset))
 
 
+# Look-ups instead of arithmetic for what messages are full of; whatever is not listed takes the long way. Every month
+# has 28 days here.
+_MONTH_DAY = {f"{m:02}{d:02}": f"-{m:02}-{d:02}" for m in range(1, 13) for d in range(1, 29)}
+_HOUR_MINUTE = {f"{h:02}{m:02}": f"T{h:02}:{m:02}" for h in range(24) for m in range(60)}
+_SECOND = {"": ":00", **{f"{s:02}": f":{s:02}" for s in range(60)}}
+_SHIFT = {
+    "": "+08:00",
+    **{f"{z}{h:02}{m:02}": f"{z}{h:02}:{m:02}" for z in "+-" for h in range(15) for m in (0, 30, 45)},
+}
+
+
 @DATES.add()
 def date(value: Any) -> Any:
     """The date as ISO 8601, as precise as it came: 1983, 1983-05, 1983-05-02. A time is cut off, not converted."""
     if type(value) is str:
-        if len(value) == 8 and value.isdigit() and value.isascii():
-            month, day = _TWO[value[4:6]], _TWO[value[6:]]
-            # Every month has 28 days; the rest takes the long way.
-            if 1 <= month <= 12 and 1 <= day <= 28 and value[:4] != "0000":
-                return f"{value[:4]}-{value[4:6]}-{value[6:]}"
-        elif value in ("", _DELETED):
-            return None
-    elif value is None:
+        rest = _MONTH_DAY.get(value[4:])
+        if rest is not None and value.isascii() and value[:4].isdigit() and value[:4] != "0000":
+            return value[:4] + rest
+    if value in (None, "", _DELETED):
         return None
     moment = parse_moment(value, "date")
     return "-".join(part for part in moment[:3] if part)
@@ -186,12 +192,31 @@ def _check_zone(literals: Mapping[str, Any]) -> None:
         format_pattern(literals["pattern"])
 
 
+def _plain_datetime(text: str) -> str:
+    """``yyyyMMddHHmm[ss[.f]][±zzzz]`` without a second look, "" for anything that may need one."""
+    year, day, time = text[:4], _MONTH_DAY.get(text[4:8]), _HOUR_MINUTE.get(text[8:12])
+    # Beijing time has had one offset since 1992.
+    if day is None or time is None or not (year.isdigit() and text.isascii() and year >= "1992"):
+        return ""
+    second, rest = (text[12:14], text[14:]) if text[12:13].isdigit() else ("", text[12:])
+    fraction = ""
+    if rest[:1] == "." and second:
+        cut = -5 if rest[-5:-4] in ("+", "-") else len(rest)
+        fraction, rest = rest[:cut], rest[cut:]
+        if not fraction[1:].isdigit() or len(fraction) > 10:
+            return ""
+    seconds, offset = _SECOND.get(second), _SHIFT.get(rest)
+    return f"{year}{day}{time}{seconds}{fraction}{offset}" if seconds and offset else ""
+
+
 @DATES.add("datetime", check=_check_zone)
 def date_time(value: Any, tz: Any = _DEFAULT_ZONE) -> Any:
     """ISO 8601 with offset: 2026-01-15T09:30:15+08:00. Its own offset stays; without one it is local time of ``tz``.
 
     A date without time stays a date; missing minutes and seconds are 00.
     """
+    if type(value) is str and tz == _DEFAULT_ZONE and (quick := _plain_datetime(value)):
+        return quick
     if value in (None, "", _DELETED):
         return None
     moment = parse_moment(value, "datetime")

@@ -104,8 +104,11 @@ def phone(value: Any) -> Any:
     """A phone number without spaces and signs: 13812345678, 02512345678, +441632960001 (other countries keep +)."""
     if is_absent(value):
         return None
-    text = text_of(value, "phone").translate(_PHONE_NOISE)
-    number = text[1:] if text.startswith("+") else text
+    text = text_of(value, "phone").replace(" ", "")
+    number = text[1:] if text[:1] == "+" else text
+    if not number.isdigit():
+        text = text.translate(_PHONE_NOISE)
+        number = text[1:] if text[:1] == "+" else text
     if not (number.isascii() and number.isdigit() and 3 <= len(number) <= 20):
         raise FunctionError(
             t("phone: not a phone number", "phone：不是电话号码"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.i18n import t
 from hub.mapping.functions.base import Registry
-from hub.mapping.runtime import ARITHMETIC, FunctionError, as_list, is_absent, kind_of, number_of
+from hub.mapping.runtime import ARITHMETIC, MAX_NUMBER, FunctionError, as_list, is_absent, kind_of, number_of
 
 __all__ = ["NUMBERS", "exact"]
 
@@ -41,13 +41,20 @@ def number(value: Any) -> Any:
     """A number with the digits as written: whole, float where it holds them exactly, else Decimal."""
     if is_absent(value):
         return None
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+    if type(value) is str and len(value) <= MAX_NUMBER and value.isascii():
+        if value.isdigit():
+            return int(value)
+        if "." in value and "e" not in value:
+            try:
+                near = float(value)
+            except ValueError:
+                pass
+            else:
+                if repr(near) == value:
+                    return near
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return value
-    found = exact(value, "number")
-    if isinstance(found, Decimal):
-        near = float(found)
-        return near if repr(near) == str(found) else found
-    return found
+    return exact(value, "number")
 
 
 @NUMBERS.add("int")
