@@ -57,14 +57,10 @@ _FOREIGN = (
     "SELECT id, message_id, route, target, state FROM delivery WHERE message_id NOT BETWEEN ? AND ? ORDER BY message_id"
 )
 _ORPHANS = """
-SELECT id, message_id FROM delivery AS d WHERE message_id BETWEEN ? AND ?
-AND NOT EXISTS (SELECT 1 FROM message WHERE id = d.message_id)
+SELECT DISTINCT message_id FROM delivery WHERE message_id BETWEEN ? AND ? EXCEPT SELECT id FROM message
 """
 _SPLIT = "SELECT id, parts FROM delivery WHERE parts > 0"
-_CALLS = """
-SELECT message_id, min(id) FROM call AS c WHERE message_id <> 0
-AND NOT EXISTS (SELECT 1 FROM message WHERE id = c.message_id) GROUP BY message_id
-"""
+_CALLS = "SELECT DISTINCT message_id FROM call WHERE message_id <> 0 EXCEPT SELECT id FROM message"
 
 
 @dataclass(slots=True)
@@ -257,9 +253,11 @@ def _count(ledger: _Ledger, part: _Part) -> tuple[int, int]:
 
 def _check_deliveries(ledger: _Ledger, part: _Part) -> None:
     bounds = (part.file.first_id, part.last_id)
-    for delivery_id, message_id in all_rows(part.connection, _ORPHANS, bounds):
+    for (message_id,) in _streamed(part.connection, _ORPHANS, bounds):
         if not ledger.was_pruned(message_id):
-            ledger.tell(_orphan(delivery_id, message_id))
+            sql = "SELECT id FROM delivery WHERE message_id = ?"
+            for (delivery_id,) in all_rows(part.connection, sql, (message_id,)):
+                ledger.tell(_orphan(delivery_id, message_id))
     for row in _streamed(part.connection, _FOREIGN, bounds):
         delivery_id, message_id, route, target, state = row
         if ledger.gone(message_id):
@@ -270,8 +268,10 @@ def _check_deliveries(ledger: _Ledger, part: _Part) -> None:
         _compare(ledger, message_id, Counter(part.pairs(routed)))
     for delivery_id, parts in _streamed(part.connection, _SPLIT, ()):
         _check_parts(ledger, delivery_id, parts)
-    for message_id, call_id in _streamed(part.connection, _CALLS, ()):
+    for (message_id,) in _streamed(part.connection, _CALLS, ()):
         if ledger.gone(message_id):
+            sql = "SELECT min(id) FROM call WHERE message_id = ? AND message_id <> 0"
+            call_id = scalar(part.connection, sql, (message_id,))
             ledger.tell(
                 t(
                     f"call {id_text(call_id)} belongs to message {id_text(message_id)}, which is missing",

@@ -13,6 +13,8 @@ __all__ = ["Run", "extend", "removed", "runs"]
 #: (first seq, last seq, first id, last id) of messages whose seq numbers follow each other.
 Run = tuple[int, int, int, int]
 
+#: All numbers between the lowest and the highest occur, once each, when there are as many of them: one run.
+_SUMMARY = "SELECT min(seq), max(seq), min(id), max(id), count(*), count(DISTINCT seq) FROM message"
 _BREAKS = """
 SELECT before, before_id, seq, id FROM (
     SELECT seq, id, lag(seq) OVER by_id AS before, lag(id) OVER by_id AS before_id FROM message WINDOW by_id AS (ORDER BY id))
@@ -22,6 +24,9 @@ WHERE before IS NULL OR seq <> before + 1
 
 def runs(connection: apsw.Connection) -> list[Run]:
     """The runs of a segment's messages in id order: one, unless messages were pruned, lost, or came late."""
+    lowest, highest, first_id, last_id, messages, different = all_rows(connection, _SUMMARY)[0]
+    if messages and messages == different == highest - lowest + 1:
+        return [(lowest, highest, first_id, last_id)]
     breaks = all_rows(connection, _BREAKS)
     last = first_row(connection, "SELECT seq, id FROM message ORDER BY id DESC LIMIT 1")
     if last is None:
