@@ -79,37 +79,44 @@ def open_for_writing(path: Path, schema: str, version: int) -> apsw.Connection:
 
     Raises ``apsw.Error`` when the folder can't be written to.
     """
-    if marker_of(path).exists():
-        drop(path)
-    connection = apsw.Connection(str(path), statementcachesize=32)
-    try:
-        return _prepared(connection, schema, version)
-    except DAMAGE:
-        connection.close()
+    if path.exists() and not marker_of(path).exists():
+        try:
+            return _open_existing(path, version)
+        except DAMAGE:
+            pass
     drop(path)
+    _create(path, schema, version)
+    return _open_existing(path, version)
+
+
+def _create(path: Path, schema: str, version: int) -> None:
+    """Make an empty index. Under another name first: a reader must not meet one without tables and call it damaged."""
+    making = path.with_suffix(".new")
+    remove_file(making)
+    connection = apsw.Connection(str(making))
+    try:
+        connection.execute(schema)
+        connection.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
+    finally:
+        connection.close()
+    making.replace(path)
+
+
+def _open_existing(path: Path, version: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=32)
     try:
-        return _prepared(connection, schema, version)
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL: a power cut may lose the last batches, which are indexed again, but not damage the file.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if read_marks(connection).get("version") != version:
+            raise apsw.NotADBError("an index of another version")
     except apsw.Error:
         connection.close()
         raise
-
-
-def _prepared(connection: apsw.Connection, schema: str, version: int) -> apsw.Connection:
-    connection.set_busy_timeout(_BUSY_MS)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # NORMAL: a power cut may lose the last batches, which are indexed again, but not damage the file.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    connection.execute("PRAGMA cache_size = -16000")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    with transaction(connection):
-        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]:
-            connection.execute(schema)
-            connection.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
-        found = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall()
-    if found != [(version,)]:
-        raise apsw.NotADBError("an index of another version")
     return connection
 
 
@@ -143,7 +150,12 @@ def open_for_reading(path: Path) -> apsw.Connection | None:
         del cache[path]
     if identity is None:
         return None
-    connection = open_read_only(path)
+    try:
+        connection = open_read_only(path)
+    except apsw.CantOpenError:
+        if path.exists():
+            raise
+        return None  # removed a moment ago
     cache[path] = (identity, connection)
     if len(cache) > _KEPT_OPEN:
         cache.popitem(last=False)
@@ -158,9 +170,13 @@ def _identity(path: Path) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
-def read_marks(connection: apsw.Connection) -> dict[str, Any]:
+def read_marks(connection: apsw.Connection) -> dict[str, int]:
     """The ``meta`` table of an index."""
-    return {str(key): value for key, value in connection.execute("SELECT key, value FROM meta").fetchall()}
+    marks = {str(key): value for key, value in connection.execute("SELECT key, value FROM meta").fetchall()}
+    numbers = {key: value for key, value in marks.items() if isinstance(value, int)}
+    if len(numbers) < len(marks):
+        raise apsw.CorruptError("a mark of an index is no number")
+    return numbers
 
 
 def write_marks(connection: apsw.Connection, **marks: int) -> None:

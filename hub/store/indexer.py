@@ -211,13 +211,14 @@ def _messages(segment: SegmentFile) -> int:
     return newest(segment)[1] - first[0][0] + 1 if first else 0
 
 
-def index_now(folder: Path, text: bool = True, limit: int | None = None) -> int:
+def index_now(folder: Path, text: bool = True, limit: int | None = None, text_messages: int = TEXT_MESSAGES) -> int:
     """Bring the indexes of a folder up to date, at most ``limit`` messages of each kind.
 
+    Free text covers at least the newest ``text_messages``; older text indexes are removed, but none is when ``text`` is false.
     Returns the number of messages newly findable by key. A damaged index is built again. Raises ``apsw.Error`` when an
     index can't be written and :class:`~hub.store.derived.SegmentUnreadable` when a segment can't be read.
     """
-    indexer = FolderIndexer(folder, text=text)
+    indexer = FolderIndexer(folder, text=text, text_messages=text_messages)
     try:
         try:
             return indexer.catch_up(limit)

@@ -37,7 +37,18 @@ from hub.store.derived import (
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, first_row, scalar
 
-__all__ = ["BATCH", "CONTROL", "CORRELATION", "RUN", "KeyReader", "KeyWriter", "Wanted", "is_name", "normalised"]
+__all__ = [
+    "BATCH",
+    "CONTROL",
+    "CORRELATION",
+    "RUN",
+    "KeyReader",
+    "KeyWriter",
+    "Wanted",
+    "after_prefix",
+    "is_name",
+    "normalised",
+]
 
 #: Messages per transaction, at most.
 BATCH = 5_000
@@ -95,7 +106,7 @@ def _suffixes(value: str) -> set[str]:
     return {value[at : at + _SUFFIX_LENGTH] for at in range(len(value)) if not value[at].isspace()}
 
 
-def _after(prefix: str) -> str | None:
+def after_prefix(prefix: str) -> str | None:
     """The least text greater than every text with this prefix, in the order of UTF-8 bytes; None when there is none."""
     for at in range(len(prefix) - 1, -1, -1):
         point = ord(prefix[at])
@@ -277,11 +288,11 @@ class KeyReader:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         marks = read_marks(connection)
-        self.upto = int(marks.get("upto", 0))  #: highest message id that is in the index
-        self.seq = int(marks.get("seq", 0))  #: number of that message
-        self.extra_upto = int(marks.get("extra_upto", 0))  #: highest delivery id looked at for :meth:`extras`
-        self._early = int(marks.get("early", 0))
-        self._late = int(marks.get("late", 0))
+        self.upto = marks.get("upto", 0)  #: highest message id that is in the index
+        self.seq = marks.get("seq", 0)  #: number of that message
+        self.extra_upto = marks.get("extra_upto", 0)  #: highest delivery id looked at for :meth:`extras`
+        self._early = marks.get("early", 0)
+        self._late = marks.get("late", 0)
 
     @classmethod
     def open(cls, segment: SegmentFile) -> KeyReader | None:
@@ -295,10 +306,10 @@ class KeyReader:
         high = first_id_at(until_ms + self._late) if until_ms else self.upto + 1
         return low, min(high, self.upto + 1)
 
-    def envelopes(self, fits: Callable[[int, int, int, str], bool]) -> list[int]:
-        """Numbers of the envelopes for which ``fits(source, type, conflict, routed)``."""
-        rows = all_rows(self._connection, "SELECT id, source, type, conflict, routed FROM envelope")
-        return [row[0] for row in rows if fits(*row[1:])]
+    def envelopes(self, where: str, values: Sequence[Any], fits_routed: Callable[[str], bool] | None) -> list[int]:
+        """Numbers of the envelopes that meet a condition on ``source``, ``type`` and ``conflict``, and one on ``routed``."""
+        rows = all_rows(self._connection, f"SELECT id, routed FROM envelope WHERE {where}", values)  # noqa: S608
+        return [row[0] for row in rows if fits_routed is None or fits_routed(row[1])]
 
     def extras(self, targets: Sequence[int] | None) -> list[int]:
         """Messages of any segment with a delivery in this one that no route made, to one of the targets."""
@@ -418,7 +429,7 @@ def _of_envelopes(envelopes: Sequence[int]) -> _Condition:
 def _of_value(kind: int, want: Wanted) -> _Condition:
     if not want.prefix:
         return _Condition("entry", "e.kind = ? AND e.value = ?", (kind, want.value))
-    end = _after(want.value)
+    end = after_prefix(want.value)
     if end is None:
         return _Condition("entry", "e.kind = ? AND e.value >= ?", (kind, want.value), True)
     return _Condition("entry", "e.kind = ? AND e.value >= ? AND e.value < ?", (kind, want.value, end), True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
 import orjson
 
 from hub.message import DeliveryState
+from hub.store.keys import after_prefix
 from hub.store.question import ID_END, Question
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, scalar
@@ -36,7 +37,7 @@ WITH RECURSIVE open (target) AS (
 """  # noqa: S608
 
 
-def json_list(numbers: Sequence[int]) -> str:
+def json_list(numbers: Iterable[int]) -> str:
     """Numbers as a parameter for ``IN (SELECT value FROM json_each(?))``."""
     return orjson.dumps(list(numbers)).decode()
 
@@ -63,8 +64,11 @@ class Names:
 
     def beginning(self, prefix: str) -> list[int]:
         """Numbers of the names with a prefix."""
-        sql = "SELECT id FROM name WHERE substr(text, 1, ?) = ?"
-        return [row[0] for row in all_rows(self._connection, sql, (len(prefix), prefix))]
+        end = after_prefix(prefix)
+        if end is None:
+            return []
+        sql = "SELECT id FROM name WHERE text >= ? AND text < ?"
+        return [row[0] for row in all_rows(self._connection, sql, (prefix, end))]
 
     def places(self, place: str) -> list[int]:
         """Numbers of a ``system/interface``, or of every interface of a system."""

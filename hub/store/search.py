@@ -157,25 +157,25 @@ class _SegmentSearch:
         #: What the business-key index is asked: values, and numbers of envelopes. None: nothing it could answer.
         self._conditions: tuple[list[Wanted], list[int] | None] | None = None
 
-    def _source_numbers(self) -> list[int] | None:
+    def _source_numbers(self) -> set[int] | None:
         question = self._question
-        found = self._names.exactly(question.source) if question.source else None
+        found = set(self._names.exactly(question.source)) if question.source else None
         if question.system:
-            of_system = self._names.beginning(question.system + "/")
-            found = of_system if found is None else [number for number in found if number in of_system]
+            of_system = set(self._names.beginning(question.system + "/"))
+            found = of_system if found is None else found & of_system
         return found
 
-    def _type_numbers(self) -> list[int] | None:
+    def _type_numbers(self) -> set[int] | None:
         question = self._question
         if question.type_prefix is not None:
-            return self._names.beginning(question.type_prefix) if question.type_prefix else None
-        return self._names.exactly(question.type) if question.type else None
+            return set(self._names.beginning(question.type_prefix)) if question.type_prefix else None
+        return set(self._names.exactly(question.type)) if question.type else None
 
     # -- results ---------------------------------------------------------------------------------------------------
 
     def hits(self) -> Iterator[_Hit]:
         """Everything that meets the question, newest first."""
-        if self._sources == [] or self._types == []:
+        if self._sources == set() or self._types == set():
             return
         size = min(max(_CHUNK, self._question.limit + 1), _CHUNK_MOST)
         with closing(self._candidates()) as candidates:
@@ -316,20 +316,11 @@ class _SegmentSearch:
         if self._keys is None:
             return None
         wanted, envelopes = self._question.wanted, None
-        if self._narrows_messages() or self._delivery.by_route:
-            envelopes = self._keys.envelopes(self._fits_envelope)
+        where, values = self._envelope_condition("")
+        by_route = self._delivery.by_route
+        if values or by_route:
+            envelopes = self._keys.envelopes(where, values, self._delivery.fits_routed if by_route else None)
         return (wanted, envelopes) if wanted or envelopes is not None else None
-
-    def _narrows_messages(self) -> bool:
-        return self._sources is not None or self._types is not None or self._question.conflict is not None
-
-    def _fits_envelope(self, source: int, kind: int, conflict: int, routed: str) -> bool:
-        return (
-            (self._sources is None or source in self._sources)
-            and (self._types is None or kind in self._types)
-            and (self._question.conflict is None or bool(conflict) is self._question.conflict)
-            and (not self._delivery.by_route or self._delivery.fits_routed(routed))
-        )
 
     def _prefers_state(self) -> bool:
         """Whether to go through the deliveries in the state asked for rather than through messages."""
@@ -372,8 +363,8 @@ class _SegmentSearch:
         for (row_id,) in self._connection.execute(sql, (low, high, *values)):
             yield row_id
 
-    def _message_condition(self, alias: str) -> tuple[str, list[Any]]:
-        """Conditions on a message's row that SQLite can check; the ``+`` keeps it from choosing an index for them."""
+    def _envelope_condition(self, alias: str) -> tuple[str, list[Any]]:
+        """Conditions on source, type and conflict; the ``+`` keeps SQLite from choosing an index for them."""
         question = self._question
         clauses = ["1"]
         values: list[Any] = []
@@ -384,6 +375,13 @@ class _SegmentSearch:
         if question.conflict is not None:
             clauses.append(f"+{alias}conflict = ?")
             values.append(int(question.conflict))
+        return " AND ".join(clauses), values
+
+    def _message_condition(self, alias: str) -> tuple[str, list[Any]]:
+        """All conditions on a message's row that SQLite can check."""
+        question = self._question
+        where, values = self._envelope_condition(alias)
+        clauses = [where]
         if question.since_ms:
             clauses.append(f"{alias}received_at >= ?")
             values.append(question.since_ms * 1000)

@@ -184,7 +184,7 @@ class TextWriter:
         self._segment = segment
         self._connection = open_for_writing(segment.text_path, _SCHEMA, _VERSION)
         marks = read_marks(self._connection)
-        self._upto: int = marks.get("upto", 0)
+        self._upto = marks.get("upto", 0)
         self.merged = bool(marks.get("merged", 0))
 
     def close(self) -> None:
@@ -267,9 +267,9 @@ class TextReader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        marks: dict[str, Any] = read_marks(connection)
-        self.upto = int(marks.get("upto", 0))  #: highest message id that is in the index
-        self.seq = int(marks.get("seq", 0))  #: number of that message
+        marks = read_marks(connection)
+        self.upto = marks.get("upto", 0)  #: highest message id that is in the index
+        self.seq = marks.get("seq", 0)  #: number of that message
 
     @classmethod
     def open(cls, segment: SegmentFile) -> TextReader | None:
