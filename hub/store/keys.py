@@ -130,7 +130,10 @@ class Wanted:
 
 
 class KeyWriter:
-    """Builds the index of one segment. Owned by one thread; the segment is only read."""
+    """Builds the index of one segment. Owned by one thread; the segment is only read.
+
+    Relies on messages being committed in order of their ids, which are drawn in the same call that queues the message.
+    """
 
     def __init__(self, segment: SegmentFile) -> None:
         self._segment = segment

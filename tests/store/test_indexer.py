@@ -21,7 +21,9 @@ from hub.store.derived import marker_of
 from hub.store.indexer import FolderIndexer, IndexerProcess, index_now
 from hub.store.search import index_lag, run_search
 from hub.store.segment import list_segments, segment_path
+from tests.store.conftest import SqliteOpener
 from tests.store.search_support import Builder, expected
+from tests.store.store_support import finish, make_delivery, make_message, put
 
 ROOT = Path(indexer_module.__file__).parents[2]
 
@@ -353,3 +355,33 @@ def test_it_loads_nothing_it_does_not_need() -> None:
     code = "import sys, hub.store.indexer; print([m for m in ('pydantic', 'aiohttp', 'yaml', 'hub.contract') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_store_is_searched_while_it_is_written(opener: SqliteOpener) -> None:
+    """The real writer and reader, a new segment begun on the way, results never behind."""
+    store = await opener(segment_messages=1000)
+    process = IndexerProcess([store.folder])
+    await process.start()
+    try:
+        for start in range(0, 2500, 250):
+            messages = [
+                make_message(
+                    store, f"c{n}", raw=f"word{n} 张三".encode(), keys={"visit": f"V{n // 2}", "name": "张三丰"}
+                )
+                for n in range(start, start + 250)
+            ]
+            deliveries = [make_delivery(store, message) for message in messages]
+            await asyncio.gather(*(put(store, m, [d]) for m, d in zip(messages, deliveries, strict=True)))
+            await finish(store, deliveries[7], DeliveryState.DEAD)
+            by_visit = await store.reader.search(MessageQuery(keys={"visit": f"v{start // 2 + 3}"}))
+            assert [row.control_id for row in by_visit.rows] == [f"c{start + 7}", f"c{start + 6}"]
+            dead = await store.reader.search(MessageQuery(state=DeliveryState.DEAD, keys={"name": "三"}))
+            assert [row.control_id for row in dead.rows] == [f"c{n + 7}" for n in range(start, -1, -250)]
+            assert dead.rows[0].deliveries == [("lis/in", DeliveryState.DEAD)]
+        await until(lambda: lag(store.folder) == (0, 0))
+        assert len(list_segments(store.folder)) == 3
+        for number in (0, 999, 1000, 2499):
+            page = await store.reader.search(MessageQuery(text=f"张三 word{number}"))
+            assert [row.control_id for row in page.rows] == [f"c{number}"]
+    finally:
+        await process.stop()
