@@ -19,6 +19,8 @@ __all__ = ["Builder", "TooManyRules", "Value", "leaves"]
 
 #: Most rules of a mapping, its includes counted each time they are used.
 MAX_RULES = 20_000
+#: Variables the hub provides to mappings and rules; any other that a mapping does not declare is probably a slip.
+CALLER_NAMES = frozenset({"target", "status", "code", "ok"})
 #: Deepest nesting of each:, and of include:.
 MAX_NESTING = 8
 
@@ -113,7 +115,7 @@ class Builder:
     def expression(self, text: Text, scope: Scope) -> Code:
         before = set(self.generator.unknown_variables)
         code = self.generator.compile(self.parse(text), scope)
-        for name in sorted(self.generator.unknown_variables - before):
+        for name in sorted(self.generator.unknown_variables - before - CALLER_NAMES):
             self.problem(
                 text.line,
                 f"${name}",

@@ -14,7 +14,7 @@ from hub.i18n import t
 from hub.mapping.document import MAX_FILE, Document, parse_document
 from hub.mapping.functions import with_plugins
 from hub.mapping.functions.base import Function
-from hub.mapping.mapping import CompiledMapping, compile_mapping
+from hub.mapping.mapping import CompiledMapping, check_fragment, compile_mapping
 from hub.mapping.tables import CodeTable, load_table
 
 __all__ = ["MappingLibrary"]
@@ -54,6 +54,7 @@ class MappingLibrary:
         self._budget = budget
         self._sources = self._scan()
         self._compiled: dict[str, CompiledMapping] = {}
+        self._parts: dict[str, set[str]] = {}  # mapping -> what it includes
 
     # -- looking up ----------------------------------------------------------------------------------------------
 
@@ -109,13 +110,17 @@ class MappingLibrary:
         """
         sources = self._scan()
         found: list[Problem] = []
-        fresh: dict[str, CompiledMapping] = {}
-        wanted = set(sources.paths if names is None else names)
-        for name in sorted(set(sources.paths) if names is None else wanted | set(self._compiled)):
-            if name not in sources.paths:
-                if name in wanted and name not in self._compiled:
-                    found.append(Problem(t(f"there is no mapping {name!r}", f"没有映射 {name!r}"), key=name))
-                continue
+        if names is None:
+            wanted, fresh = set(sources.paths), {}
+        else:
+            named = set(names)
+            wanted = named | {user for user, parts in self._parts.items() if parts & named}
+            fresh = {name: old for name, old in self._compiled.items() if name in sources.paths}
+            found += [
+                Problem(t(f"there is no mapping {name!r}", f"没有映射 {name!r}"), key=name)
+                for name in sorted(named - set(sources.paths) - set(self._compiled))
+            ]
+        for name in sorted(wanted & set(sources.paths)):
             compiled, problems = self._compile(name, sources)
             found += [problem for problem in problems if problem not in found]
             if compiled is not None:
@@ -184,7 +189,7 @@ class MappingLibrary:
         if file is None:
             return None, []
         if file.document.fragment:
-            return None, list(file.document.problems)
+            return None, check_fragment(file.document)
 
         def find(wanted: str) -> Document | None:
             other = self._file(wanted, sources)
@@ -200,6 +205,7 @@ class MappingLibrary:
             problems += [problem for problem in self._table(table.name, sources)[1] if problem not in problems]
         if result.run is None or any(problem.severity == "error" for problem in problems):
             return None, problems
+        self._parts[name] = {document.name for document in result.included}
         digest = hashlib.sha256(file.digest.encode())
         for other in sorted(document.name for document in result.included):
             digest.update(f"{other}:{sources.files[other].digest}".encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from hub.i18n import t
 from hub.mapping.builder import Builder, TooManyRules
 from hub.mapping.codegen import Generator
 from hub.mapping.context import Context
-from hub.mapping.document import Document
+from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
 from hub.mapping.formats import source_format
 from hub.mapping.functions.base import Function
 from hub.mapping.nodes import ExpressionError
@@ -21,7 +21,7 @@ from hub.mapping.tables import CodeTable
 from hub.mapping.target_hl7 import Hl7Target
 from hub.mapping.target_plain import PlainTarget
 
-__all__ = ["Compilation", "CompiledMapping", "compile_mapping"]
+__all__ = ["Compilation", "CompiledMapping", "check_fragment", "compile_mapping"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,33 @@ def compile_mapping(
     if program is not None and not any(problem.severity == "error" for problem in problems):
         compilation.source, compilation.run = program.source, program.run
     return compilation
+
+
+def check_fragment(document: Document) -> list[Problem]:
+    """What can be told of a fragment by itself: its shape, and the syntax of its expressions."""
+    builder = Builder(Generator(source_format(document.source_codec), {}), document, lambda name: None)
+    for text, key in _texts(document.fields, ""):
+        with builder.guard(text, key):
+            builder.parse(text)
+    return [*document.problems, *(problem for problem in builder.problems if problem not in document.problems)]
+
+
+def _texts(rules: Rules | None, target: str) -> Iterator[tuple[Text, str]]:
+    """Every expression and path among rules, with the target it serves."""
+    found: list[Text | None] = []
+    if isinstance(rules, Leaf):
+        found = [rules.expr, rules.when]
+    elif isinstance(rules, ListRule):
+        for number, item in enumerate(rules.items):
+            yield from _texts(item, f"{target}[{number}]")
+    elif isinstance(rules, ObjectRule):
+        found = [rules.each, rules.where, rules.when, rules.origin]
+        yield from _texts(rules.value, target)
+        for entry in rules.fields:
+            yield from _texts(entry.rule, f"{target}.{entry.key}".lstrip("."))
+    for text in found:
+        if text is not None:
+            yield text, target
 
 
 def _write(builder: Builder, document: Document) -> None:

@@ -280,9 +280,9 @@ class Hl7Target:
         if level == 4 or spot.level > level:
             return False
         statement = f"put_raw({self._message}, {place}, {raw}, tree, {level})"
-        self._writer.line(statement if leaf.keep_null else f"if {raw}: {statement}")
         if leaf.required:
-            self._writer.line("else: missing()")
+            self._writer.line(f"if not {raw}: missing()")
+        self._writer.line(statement if leaf.keep_null or leaf.required else f"if {raw}: {statement}")
         return True
 
 

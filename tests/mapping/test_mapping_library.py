@@ -59,6 +59,27 @@ def test_a_fragment_is_no_mapping(folder: Folder) -> None:
         folder.library().get("f")
 
 
+def test_a_fragment_is_checked_even_when_nobody_includes_it(folder: Folder) -> None:
+    folder.write(
+        "f.yaml", "fragment: true\n" + HEAD + "fields:\n  a: .x +\n  b: {each: .y, where: '(', c: [.z, .q |]}\n"
+    )
+    found = {(problem.line, problem.key) for problem in folder.library().problems()}
+    assert found == {(5, "a"), (6, "b"), (6, "b.c[1]")}
+
+
+def test_a_reload_of_some_leaves_the_others_alone(folder: Folder) -> None:
+    folder.write("m.yaml", GOOD)
+    folder.write("n.yaml", GOOD)
+    library = folder.library()
+    old = library.get("n")
+    library.get("m")
+    for name in ("m", "n"):
+        folder.write(f"{name}.yaml", HEAD + "fields: {b: x}\n")
+    assert library.reload(["m"]) == []
+    assert library.get("n") is old
+    assert library.get("m").run({"x": 1}, Context()) == [{"b": 1}]
+
+
 def test_the_hash_covers_includes_and_tables(folder: Folder) -> None:
     folder.write("part.yaml", "fragment: true\n" + HEAD + "fields: {p: x | table('t')}\n")
     folder.write("m.yaml", HEAD + "fields: {include: part}\n")

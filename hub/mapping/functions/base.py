@@ -36,6 +36,14 @@ class Function:
     emit: Emit | None = None
 
     @property
+    def usage(self) -> str:
+        """Name and parameters as a user sees them: ``round(value, digits=0, mode='half_up')``."""
+        parameters = [
+            parameter.replace(annotation=inspect.Parameter.empty) for parameter in self.signature.parameters.values()
+        ]
+        return f"{self.name}{inspect.Signature(parameters)}"
+
+    @property
     def summary(self) -> str:
         """The first line of its documentation."""
         return (self.call.__doc__ or "").strip().partition("\n")[0]
@@ -90,13 +98,12 @@ def check_arguments(function: Function, node: CallNode) -> list[str]:
     try:
         bound = function.signature.bind(*node.arguments, **keywords)
     except TypeError as error:
-        usage = f"{function.name}{function.signature}".replace(": Any", "").partition(" -> ")[0]
         raise ExpressionError(
             t(f"{function.name}: {error}", f"{function.name}：参数有误（{error}）"),
             node.at,
             t(
-                f"{usage}; what stands before | is the first argument",
-                f"{usage}；| 之前的值是第一个参数",
+                f"{function.usage}; what stands before | is the first argument",
+                f"{function.usage}；| 之前的值是第一个参数",
             ),
         ) from None
     parameters: list[str] = []
