@@ -274,8 +274,7 @@ class Hl7Format(SourceFormat):
         return g.writer.read(depth, ("field", segment, field), f"{fields}[{field}] if {count} > {field} else ''")
 
     def _separator(self, g: Generator, which: str) -> str:
-        # A message may define fewer delimiters; decoded text never holds a lone surrogate.
-        return g.writer.read(0, ("separator", which), f"{g.root.variable}.{which} or '\\udfff'")
+        return g.writer.read(0, ("separator", which), f"{g.root.variable}.{which}")
 
     def _repetition(self, g: Generator, place: _Place, segment: str) -> str:
         """A variable with the raw text of the repetition a path means."""

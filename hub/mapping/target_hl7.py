@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hub.codecs.hl7v2 import Hl7Codec, Hl7Message, Segment
 from hub.i18n import t
 from hub.mapping.builder import Builder
 from hub.mapping.document import Document, Field, Leaf, ListRule, ObjectRule, Rules, Text
 from hub.mapping.nodes import ExpressionError, PathNode
 from hub.mapping.paths import Scope
 from hub.mapping.paths_hl7 import Hl7Format
-from hub.mapping.runtime import FunctionError, plain_text
-
-if TYPE_CHECKING:
-    from hub.codecs.hl7v2 import Hl7Message, Segment
+from hub.mapping.runtime import plain_text
 
 __all__ = ["Hl7Target"]
 
@@ -289,15 +286,11 @@ class Hl7Target:
 # -- run time ----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _empty_message() -> Hl7Message:
-    from hub.codecs.hl7v2 import Hl7Codec
-
-    return Hl7Codec().decode(b"MSH|^~\\&\r")
+_EMPTY = Hl7Codec().decode(b"MSH|^~\\&\r")
 
 
 def _new_message() -> Hl7Message:
-    return _empty_message().copy()
+    return _EMPTY.copy()
 
 
 def _segment_of(message: Hl7Message, name: str, occurrence: int) -> Segment:
@@ -319,10 +312,6 @@ def _remove(message: Hl7Message, name: str, field: int) -> None:
 
 def _replaced(text: str, separator: str, number: int, value: str) -> str:
     """The text with its part ``number`` replaced, empty parts added as needed."""
-    if number == 1 and (not separator or separator not in text):
-        return value
-    if not separator:
-        raise FunctionError(t("the message defines no separator for this part", "消息未定义此级的分隔符"))
     parts = text.split(separator)
     if number > len(parts):
         parts.extend([""] * (number - len(parts)))
@@ -331,7 +320,7 @@ def _replaced(text: str, separator: str, number: int, value: str) -> str:
 
 
 def _part_of(text: str, separator: str, number: int) -> str:
-    parts = text.split(separator) if separator else [text]
+    parts = text.split(separator)
     return parts[number - 1] if number <= len(parts) else ""
 
 
@@ -347,10 +336,7 @@ def _put(
 ) -> None:
     """Set a value as text; a list in the place of a whole field makes repetitions."""
     if type(value) is list and not repetition and not component:
-        raw = message.repetition_sep.join(_written(message, item) for item in value)
-        if len(value) > 1 and not message.repetition_sep:
-            raise FunctionError(t("the message defines no repetition separator", "消息未定义重复分隔符"))
-        segment.set_field(field, raw)
+        segment.set_field(field, message.repetition_sep.join(_written(message, item) for item in value))
         return
     _place(message, segment, field, repetition, component, subcomponent, _written(message, value))
 
@@ -407,7 +393,5 @@ def _translated(
 ) -> str:
     if level >= len(theirs):
         return _written(message, source.unescape(raw))
-    parts = raw.split(theirs[level]) if theirs[level] else [raw]
-    if len(parts) > 1 and not ours[level]:
-        raise FunctionError(t("the target message lacks a delimiter the source uses", "目标消息缺少来源所用的分隔符"))
+    parts = raw.split(theirs[level])
     return ours[level].join(_translated(part, source, message, theirs, ours, level + 1) for part in parts)
