@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import apsw
 
 from hub.errors import StoreCorrupt
 from hub.i18n import t
 from hub.store.files import check_file
+from hub.store.search import index_lag
 from hub.store.segment import CATALOG_NAME, SegmentFile, open_read_only
 from hub.store.sql import all_rows, scalar
 
@@ -32,9 +32,7 @@ def measure(segments: Sequence[SegmentFile]) -> dict[str, int]:
         totals["messages"] += messages
         for path in (segment.path, segment.keys_path, segment.text_path):
             totals["bytes"] += sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal"))
-        totals["key_lag"] += _lag(segment, segment.keys_path)
-        if segment.text_path.exists() or place == len(segments) - 1:  # old segments are taken out of the text index
-            totals["text_lag"] += _lag(segment, segment.text_path)
+    totals["key_lag"], totals["text_lag"] = index_lag(segments)
     return totals
 
 
@@ -43,17 +41,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _lag(segment: SegmentFile, path: Path) -> int:
-    """Messages of a segment that an index does not know yet."""
-    upto: Any = 0
-    if path.exists():
-        try:
-            upto = scalar(segment.attached(path), "SELECT value FROM meta WHERE key = 'upto'") or 0
-        except apsw.Error:
-            upto = 0  # damaged or just being made: it will be built again
-    return int(scalar(segment.connection(), "SELECT count(*) FROM message WHERE id > ?", (int(upto),)))
 
 
 def check_folder(folder: Path, segments: Sequence[SegmentFile], progress: Callable[[int, int], None]) -> list[str]:

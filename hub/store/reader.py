@@ -16,10 +16,12 @@ from hub.i18n import t
 from hub.message import CallRecord, Delivery, DeliveryState, Message
 from hub.store import queries
 from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, SearchPage, StoreReader
+from hub.store.derived import SegmentUnreadable
 from hub.store.files import corrupt
 from hub.store.inspect import check_folder, measure
 from hub.store.ledger import verify
 from hub.store.schema import SCHEMA_VERSION
+from hub.store.search import run_search
 from hub.store.segment import CATALOG_NAME, Connections, SegmentFile, list_segments
 from hub.store.sql import all_rows, scalar
 
@@ -121,9 +123,7 @@ class SqliteReader(StoreReader):
         return await self.ask(lambda segments: queries.calls_of(segments, message_id))
 
     async def search(self, query: MessageQuery) -> SearchPage:
-        from hub.store.search import run_search
-
-        return await self.ask(lambda segments: run_search(segments, query))
+        return await self.ask(lambda segments: _search(segments, query))
 
     async def deliveries(self, query: DeliveryQuery) -> list[Delivery]:
         return await self.ask(lambda segments: queries.find_deliveries(segments, query))
@@ -159,6 +159,15 @@ class SqliteReader(StoreReader):
             return [{"seq": seq, "at": at, "entry": json.loads(entry), "hash": chain} for seq, at, entry, chain in rows]
 
         return await self.ask(question)
+
+
+def _search(segments: Sequence[SegmentFile], query: MessageQuery) -> SearchPage:
+    try:
+        return run_search(segments, query)
+    except SegmentUnreadable as error:
+        if isinstance(error.__cause__, apsw.Error):
+            raise error.__cause__ from None
+        raise
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, progress: Progress, done: int, total: int) -> None:

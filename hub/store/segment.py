@@ -119,10 +119,6 @@ class SegmentFile:
         """Read-only, for the calling thread only; raises ``apsw.Error`` when the file can't be opened."""
         return self._connections.get(self.path)
 
-    def attached(self, path: Path) -> apsw.Connection:
-        """A read-only connection of the calling thread to a file that belongs to this segment."""
-        return self._connections.get(path)
-
     def name(self, number: int) -> str:
         """The text of a name id; names are only ever added."""
         found = self._names.get(number)

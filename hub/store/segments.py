@@ -75,7 +75,7 @@ class SegmentSet:
         if found is None:
             entry = self.entry(first_id)
             found = SegmentWriter(entry.path, first_id, open_writable(entry.path))
-            found.messages, found.seq_max, found.received_max = entry.messages, entry.seq_max, entry.received_max
+            found.load_summary(trust=True)
             found.sealed = True
             self._older[first_id] = found
             if len(self._older) > _OLDER_OPEN:
@@ -114,12 +114,15 @@ class SegmentSet:
         self._firsts.remove(first_id)
 
     def reopen(self) -> None:
-        """Start afresh with every file after an error of the disk."""
+        """Start afresh with every file after an error of the disk: a commit that failed may have reached it all the same."""
         while self._older:
             self._older.popitem()[1].close()
         old = self.current
         old.connection.close()
-        old.connection = open_writable(old.path)
+        new = SegmentWriter(old.path, old.first_id, open_writable(old.path))
+        new.load_summary(trust=False)
+        new.filter, new.sealed = old.filter, old.sealed
+        self.current = new
 
     def close(self) -> None:
         """Close every file; SQLite brings the WAL into the database with that."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import apsw
+
 from hub.contract import StoreConfig
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
@@ -54,13 +56,23 @@ class SqliteStore(Store):
 
     async def open(self) -> None:
         self._loop = self._loop or asyncio.get_running_loop()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = FolderLock(self.folder)
         try:
-            highest = await asyncio.to_thread(self._open)
-        except BaseException:
-            self._lock.release()
-            raise
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = FolderLock(self.folder)
+            try:
+                highest = await asyncio.to_thread(self._open)
+            except BaseException:
+                self._lock.release()
+                raise
+        except (apsw.Error, OSError) as error:
+            raise HubError(
+                t(f"the store in {self.folder} can't be opened: {error}", f"无法打开存储 {self.folder}：{error}"),
+                code="store.open",
+                remedy=t(
+                    "check that the disk has room and that the hub may write to the folder",
+                    "请检查磁盘空间以及枢纽对该目录的写权限",
+                ),
+            ) from error
         self.ids.advance(highest)
         self._submit = self._writer.queue.put
         self._closed = False
@@ -90,6 +102,7 @@ class SqliteStore(Store):
         self._closed = True
         self._submit((STOP,))
         await asyncio.to_thread(self._writer.join)
+        self._dropped += self._writer.unit.dropped_calls
         await self._feeder.close()
         await self.reader.close()
         if self._lock is not None:

@@ -312,6 +312,7 @@ class Writer:
         try:
             self.catalog.reopen()
             self.segments.reopen()
+            self.unit.next_seq = max(self.unit.next_seq, self.segments.current.seq_max + 1)
             self._probe()
             while self._decided:
                 number, change, operation, result = self._decided[0]

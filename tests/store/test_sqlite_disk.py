@@ -14,14 +14,16 @@ from pathlib import Path
 import apsw
 import pytest
 
-from hub.errors import StoreBusy
+from hub.contract import StoreConfig
+from hub.errors import HubError, StoreBusy
 from hub.message import DeliveryState, Outcome
 from hub.store.base import PutResult
 from hub.store.catalog import Catalog
+from hub.store.segment_writer import SegmentWriter
 from hub.store.sqlite import SqliteStore
 from hub.store.unit import TASK
 from tests.store.conftest import SqliteOpener
-from tests.store.store_support import finish, make_delivery, make_message, put, put_one, until
+from tests.store.store_support import DAY_US, finish, make_call, make_delivery, make_message, put, put_one, until
 
 
 class SmallDisk:
@@ -199,3 +201,46 @@ async def test_a_segment_that_cannot_be_begun_is_begun_later(
     assert (await store.reader.size())["segments"] == 2
     report = await store.reader.verify_ledger()
     assert report.balanced, report.problems
+
+
+async def test_a_commit_that_reached_the_disk_although_it_failed(
+    opener: SqliteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender was refused, the message is there: its number must not be given to another one."""
+    store = await opener()
+    _, delivery = await put_one(store)
+    real = SegmentWriter.commit
+    failures = [1]
+
+    def commit(self: SegmentWriter) -> None:
+        real(self)
+        if failures:
+            failures.pop()
+            raise apsw.IOError("disk I/O error")
+
+    message = make_message(store, "C1", b"x", type="ORU^R01")
+    delivery.state = DeliveryState.DELIVERED
+    done: list[bool] = []
+    results: list[PutResult] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentWriter, "commit", commit)
+        store.put(message, [make_delivery(store, message)], results.append, duplicate_window_us=DAY_US)
+        store.finish(delivery, make_call(store, delivery_id=delivery.id), lambda: done.append(True))
+        await until(lambda: results and done)
+    assert results[0].outcome is Outcome.REFUSED
+    again = make_message(store, "C1", b"x", type="ORU^R01")
+    result = await put(store, again, [make_delivery(store, again)], window=DAY_US)
+    assert (result.outcome, result.earlier) == (Outcome.DUPLICATE, message.id)
+    await put_one(store)
+    assert len(await store.reader.calls_of(delivery.message_id)) == 1
+    report = await store.reader.verify_ledger()
+    assert report.balanced, report.problems
+    assert report.messages == 3
+
+
+async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(HubError) as caught:
+        await SqliteStore(tmp_path / "file" / "store", StoreConfig()).open()
+    assert caught.value.code == "store.open"
+    assert str(tmp_path) in caught.value.text

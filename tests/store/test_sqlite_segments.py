@@ -12,7 +12,7 @@ import pytest
 
 from hub.contract import StoreConfig
 from hub.message import CallRecord, DeliveryState, Outcome
-from hub.store.base import CallQuery, DeliveryQuery, PutResult
+from hub.store.base import CallQuery, DeliveryQuery, MessageQuery, PutResult
 from hub.store.duplicates import ControlFilter
 from hub.store.merged import open_reader
 from hub.store.reader import SqliteReader
@@ -238,6 +238,22 @@ class TestReadingMeanwhile:
         stop = True
         await working
         await balanced(store)
+
+    async def test_what_is_stored_is_found_at_once(self, opener: SqliteOpener) -> None:
+        store = await opener(segment_messages=5)
+        sent = []
+        for number in range(12):
+            message = make_message(store, f"C{number}", keys={"patient_id": str(number % 3), "name": "张三丰"})
+            await put(store, message, [make_delivery(store, message)])
+            sent.append(message)
+        for reader in (store.reader, open_reader([store.folder, store.folder / "none"])):
+            (row,) = (await reader.search(MessageQuery(control_id="C7"))).rows
+            assert (row.id, row.type, row.deliveries) == (sent[7].id, "ADT^A01", [("lis/in", DeliveryState.PENDING)])
+            page = await reader.search(MessageQuery(keys={"patient_id": "1"}, limit=3))
+            assert [row.id for row in page.rows] == [m.id for m in sent[::-1] if m.keys["patient_id"] == "1"][:3]
+            assert page.more
+        size = await store.reader.size()
+        assert (size["messages"], size["key_lag"], size["text_lag"]) == (12, 12, 12)
 
     async def test_an_empty_or_missing_folder_has_no_answers(self, tmp_path: Path) -> None:
         reader = SqliteReader(tmp_path / "none")
