@@ -290,11 +290,16 @@ class Target:
         loop = asyncio.get_running_loop()
         when = loop.time() + seconds
         timer = self._wake_timer
-        if timer is not None and not timer.cancelled() and loop.time() < timer.when() <= when:
-            return
         if timer is not None:
+            if timer.when() <= when:
+                return
             timer.cancel()
-        self._wake_timer = loop.call_at(when, self._wake_all)
+        self._wake_timer = loop.call_at(when, self._time_to_wake)
+
+    def _time_to_wake(self) -> None:
+        # A timer that has fired must not pass for one that is still to come: clocks round, so its time does not tell.
+        self._wake_timer = None
+        self._wake_all()
 
     async def _work(self, index: int) -> None:
         loop = asyncio.get_running_loop()
