@@ -316,11 +316,6 @@ class Target:
             self._in_flight[delivery.id] = (task, limit)
             try:
                 await self._attempt(delivery)
-            except asyncio.CancelledError:
-                if delivery.id not in self._overdue:
-                    raise
-                self._overdue.discard(delivery.id)
-                task.uncancel()
             finally:
                 self._in_flight.pop(delivery.id, None)
         if not self._stopping:
@@ -421,6 +416,11 @@ class Target:
             if delivery.id not in self._overdue:
                 delivery.state = DeliveryState.PENDING
                 raise
+            # It has ended; the next call of this delivery that hangs must be cut off as well.
+            self._overdue.discard(delivery.id)
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
             text = t("no answer within the timeout, and the sender did not give up", "超时未应答，且发送端未自行放弃")
             verdict = Verdict(Outcome.TRANSIENT, "send.overdue", text, "send")
         except Exception as error:
