@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -48,17 +49,20 @@ def worker_folder(data: Path, worker: int) -> Path:
 def salt_of(data: Path) -> bytes:
     """The key of the hashes under which ID numbers are searched; made at first start, readable by the owner only."""
     path = data / "index.salt"
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         return path.read_bytes()
+    data.mkdir(parents=True, exist_ok=True)
+    made = data / f"index.salt.{os.getpid()}"
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        salt = secrets.token_bytes(32)
-        file.write(salt)
+        file.write(secrets.token_bytes(32))
         file.flush()
         os.fsync(file.fileno())
-    return salt
+    # Workers start at the same moment: the name appears with its content, and the first one wins.
+    with contextlib.suppress(FileExistsError):
+        os.link(made, path)
+    made.unlink()
+    return path.read_bytes()
 
 
 class Node:

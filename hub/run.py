@@ -18,7 +18,7 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.message import OPEN_STATES
-from hub.node import Node, data_folder, worker_folder
+from hub.node import Node, data_folder, salt_of, worker_folder
 from hub.store.merged import open_reader
 
 __all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
@@ -206,7 +206,7 @@ async def run_supervisor(config_file: Path, workers: int, ready: Callable[[str],
     try:
         if not stop.is_set():
             sockets = {worker: folder / "admin.sock" for worker, folder in folders.items()}
-            front = FrontBackend(sockets, open_reader(list(folders.values())), token)
+            front = FrontBackend(sockets, open_reader(list(folders.values())), token, salt_of(data))
             admin = AdminServer(front, token)
             try:
                 await admin.listen(config.admin.host, config.admin.port)

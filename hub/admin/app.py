@@ -109,7 +109,7 @@ async def status(request: web.Request, backend: Backend) -> web.Response:
 
 
 async def messages(request: web.Request, backend: Backend) -> web.Response:
-    page = await backend.reader.search(message_query(request.query))
+    page = await backend.reader.search(message_query(request.query, backend.salt))
     rows = [message_row_json(row, clear=_clear(request)) for row in page.rows]
     return _json({"messages": rows, "more": page.more, "text_lag": page.text_lag})
 

@@ -13,7 +13,7 @@ from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
 from hub.message import Delivery, Outcome
-from hub.node import Node
+from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
 from hub.store.base import StoreReader
 
@@ -27,6 +27,7 @@ class Backend(ABC):
     """The questions and orders of the admin API; answers are JSON-ready."""
 
     reader: StoreReader
+    salt: bytes  # of the business keys that are stored as keyed hashes
 
     @abstractmethod
     async def status(self) -> dict[str, Any]: ...
@@ -59,6 +60,7 @@ class NodeBackend(Backend):
     def __init__(self, node: Node) -> None:
         self._node = node
         self.reader = node.store.reader
+        self.salt = salt_of(data_folder(node.config_file, node.deployment.config))
 
     async def status(self) -> dict[str, Any]:
         return {"workers": [self._node.status()]}
@@ -110,7 +112,7 @@ class NodeBackend(Backend):
         else:
             selection = {str(k): str(v) for k, v in dict(order.get("query") or {}).items()}
             most = min(int(order.get("most", 1000)), MOST)
-            ids = [i async for i in replayer.select(message_query(selection), most)]
+            ids = [i async for i in replayer.select(message_query(selection, self.salt), most)]
         results = []
         made: list[Delivery] = []
         for message_id in ids:

@@ -29,8 +29,9 @@ class WorkerRefused(HubError):
 class FrontBackend(Backend):
     """Spreads orders over the workers' socket files."""
 
-    def __init__(self, sockets: Mapping[int, Path], reader: StoreReader, token: str) -> None:
+    def __init__(self, sockets: Mapping[int, Path], reader: StoreReader, token: str, salt: bytes) -> None:
         self.reader = reader
+        self.salt = salt
         self._headers = {"Authorization": f"Bearer {token}"}
         self._sessions = {
             worker: aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), base_url="http://worker")

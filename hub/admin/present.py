@@ -10,7 +10,8 @@ from typing import Any
 from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text, parse_id
-from hub.masking import mask
+from hub.intake import HASHED_KEYS
+from hub.masking import key_digest, mask
 from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
 from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, MessageRow
 
@@ -206,8 +207,15 @@ def _id(params: Mapping[str, str], name: str) -> int:
     return parse_ids([params[name]])[0] if params.get(name) else 0
 
 
-def message_query(params: Mapping[str, str]) -> MessageQuery:
-    """A search from parameters; business keys are given as ``key.NAME=value``."""
+def _looked_for(name: str, value: str, salt: bytes) -> str:
+    """Of an ID number only the keyed hash is indexed, so that is what has to be looked for."""
+    hashed = name.endswith(HASHED_KEYS) and not value.startswith("h:")
+    return key_digest(value, salt) if hashed else value
+
+
+def message_query(params: Mapping[str, str], salt: bytes) -> MessageQuery:
+    """A search from parameters; business keys are given as ``key.NAME=value``. ``salt`` is that of the hashed keys."""
+    keys = {name[4:]: value for name, value in params.items() if name.startswith("key.") and value}
     return MessageQuery(
         since_ms=_time(params.get("since", ""), "since"),
         until_ms=_time(params.get("until", ""), "until"),
@@ -219,7 +227,7 @@ def message_query(params: Mapping[str, str]) -> MessageQuery:
         state=_word(DeliveryState, params["state"], "state") if params.get("state") else None,
         target=params.get("target", ""),
         route=params.get("route", ""),
-        keys={name[4:]: value for name, value in params.items() if name.startswith("key.") and value},
+        keys={name: _looked_for(name, value, salt) for name, value in keys.items()},
         text=params.get("text", ""),
         conflict=True if params.get("conflict") in ("1", "true") else None,
         before=_id(params, "before"),

@@ -192,7 +192,7 @@ def replay(
                     "请给出消息编号，或用选项选取（--since、--source 等）",
                 )
             )
-        message_query(order["query"])
+        message_query(order["query"], where.salt)
     answer = replay_here(where, order) if dry_run else ask(where, "POST", "/api/v1/replay", body=order)
     if as_json:
         return emit(answer)
@@ -231,7 +231,7 @@ def replay_here(where: Site, order: dict[str, Any]) -> dict[str, Any]:
         if order.get("ids"):
             numbers = parse_ids(order["ids"])
         else:
-            numbers = [i async for i in replayer.select(message_query(order["query"]), order["most"])]
+            numbers = [i async for i in replayer.select(message_query(order["query"], where.salt), order["most"])]
         results = []
         for number in track(
             numbers, t("replaying", "重放中"), console=console, transient=True, disable=len(numbers) < 50

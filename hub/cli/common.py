@@ -23,7 +23,7 @@ from hub.config import load_config
 from hub.contract import HubConfig
 from hub.errors import ConfigError, HubError
 from hub.i18n import set_language, t
-from hub.node import data_folder
+from hub.node import data_folder, salt_of
 from hub.store.base import StoreReader
 from hub.store.merged import open_reader
 
@@ -70,6 +70,12 @@ class Site:
         if self.config.language:
             set_language(self.config.language)
         self.data = data_folder(self.file, self.config)
+
+    @property
+    def salt(self) -> bytes:
+        """The key of the hashes under which ID numbers are searched."""
+        self.folders()  # a question must not make the folder it is about
+        return salt_of(self.data)
 
     def folders(self) -> list[Path]:
         found = sorted(p for p in self.data.glob("worker-*") if p.is_dir())

@@ -178,12 +178,13 @@ def messages(
         if not found:
             raise HubError(t(f"--key {pair}: write name=value", f"--key {pair}：请写成 名=值"))
         params[f"key.{name}"] = value
-    query = message_query(params)
+    where = site(config)
+    query = message_query(params, where.salt)
 
     async def question(reader: StoreReader) -> SearchPage:
         return await reader.search(query)
 
-    page = read(site(config), question)
+    page = read(where, question)
     rows = [message_row_json(row, clear=clear) for row in page.rows]
     if as_json:
         return emit({"messages": rows, "more": page.more, "text_lag": page.text_lag})
