@@ -33,8 +33,8 @@ from hub.mapping.nodes import (
     VariableNode,
 )
 from hub.mapping.paths import Code, Scope, SourceFormat
-from hub.mapping.paths_hl7 import HL7_HELPERS
-from hub.mapping.runtime import HELPERS, MESSAGE_KEYS, number_of
+from hub.mapping.paths_hl7 import HL7_RUNTIME
+from hub.mapping.runtime import MESSAGE_KEYS, RUNTIME, number_of
 from hub.mapping.tables import CodeTable
 from hub.mapping.writer import Writer
 
@@ -73,8 +73,8 @@ class Generator:
             "len": len,
             "str": str,
             "type": type,
-            **HELPERS,
-            **HL7_HELPERS,
+            **RUNTIME,
+            **HL7_RUNTIME,
         }
 
     def constant(self, value: object) -> str:
@@ -272,8 +272,8 @@ class Generator:
                     )
                 return Code(self.writer.read(0, ("message", key), f"message_value(ctx.message, {key!r})"))
         base = self.compile(node.base, scope)
-        helper = "item" if isinstance(node.step, int) else "member"
-        return Code(f"{helper}({base.text}, {node.step!r})", "any", base.risky)
+        access = "item" if isinstance(node.step, int) else "member"
+        return Code(f"{access}({base.text}, {node.step!r})", "any", base.risky)
 
     # -- calls ---------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
     from hub.mapping.expression import Parser
 
-__all__ = ["HL7_HELPERS", "Hl7Format", "Selector"]
+__all__ = ["HL7_RUNTIME", "Hl7Format", "Selector"]
 
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![\w(])")
 _NUMBER = re.compile(r"\d{1,4}", re.ASCII)
@@ -484,7 +484,7 @@ def groups(elements: Sequence[Any], following: Sequence[Any]) -> list[tuple[Any,
     return found
 
 
-HL7_HELPERS: dict[str, Callable[..., Any]] = {
+HL7_RUNTIME: dict[str, Callable[..., Any]] = {
     "nth": nth,
     "nth_text": nth_text,
     "filled": filled,

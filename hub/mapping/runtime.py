@@ -16,9 +16,9 @@ from hub.message import Message
 
 __all__ = [
     "CHINA",
-    "HELPERS",
     "MAX_TEXT",
     "MESSAGE_KEYS",
+    "RUNTIME",
     "FunctionError",
     "as_list",
     "instant_text",
@@ -272,7 +272,7 @@ def over_budget() -> NoReturn:
     )
 
 
-HELPERS: dict[str, Callable[..., Any]] = {
+RUNTIME: dict[str, Callable[..., Any]] = {
     "add": _arithmetic("add", ARITHMETIC.add, operator.add),
     "subtract": _arithmetic("subtract", ARITHMETIC.subtract, operator.sub),
     "multiply": _arithmetic("multiply", ARITHMETIC.multiply, operator.mul),
