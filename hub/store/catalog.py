@@ -19,6 +19,9 @@ __all__ = ["Catalog"]
 class Catalog:
     """``catalog.db`` opened for writing; used by the writer's thread only."""
 
+    #: States of a segment.
+    PRESENT, REMOVING, LOST = range(3)
+
     def __init__(self, path: Path) -> None:
         """Open or create; raises ``StoreCorrupt`` or ``apsw.Error``."""
         self.path = path
@@ -57,13 +60,17 @@ class Catalog:
 
     # -- segments ------------------------------------------------------------------------------------------------
 
-    def segments(self) -> dict[int, bool]:
-        """First id of every segment -> whether its files are about to be deleted."""
-        rows = all_rows(self.connection, "SELECT first_id, removing FROM segment ORDER BY first_id")
-        return {first: bool(removing) for first, removing in rows}
+    def segments(self) -> dict[int, int]:
+        """First id of every segment -> its state, see the constants of this class."""
+        return dict(all_rows(self.connection, "SELECT first_id, state FROM segment ORDER BY first_id"))
 
     def add_segment(self, first_id: int) -> None:
-        self.connection.execute("INSERT OR IGNORE INTO segment VALUES (?, 0)", (first_id,))
+        """From now on there must be this segment."""
+        self.connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?)", (first_id, self.PRESENT))
+
+    def give_up(self, first_id: int) -> None:
+        """An operator does without a segment that was lost; the ledger goes on saying so."""
+        self.connection.execute("UPDATE segment SET state = ? WHERE first_id = ?", (self.LOST, first_id))
 
     def drop_segment(self, first_id: int) -> None:
         """The files are gone."""
@@ -72,7 +79,7 @@ class Catalog:
     def begin_removal(self, first_id: int, ranges: list[tuple[int, int, int, int]]) -> None:
         """Decide that a segment goes, and keep which seq numbers and ids went with it."""
         with self.connection:
-            self.connection.execute("UPDATE segment SET removing = 1 WHERE first_id = ?", (first_id,))
+            self.connection.execute("UPDATE segment SET state = ? WHERE first_id = ?", (self.REMOVING, first_id))
             self.connection.executemany("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?, ?)", ranges)
 
     def highest_pruned(self) -> tuple[int, int]:

@@ -76,6 +76,12 @@ class DuplicateDetector:
             return Outcome.CONFLICT, conflict
         return Outcome.OK, 0
 
+    def forget(self, message: Message) -> None:
+        """A message that was judged new could not be stored after all: what comes after it is no repeat of it."""
+        known = self._recent.get((message.source, message.control_id))
+        if known is not None:
+            known[:] = [entry for entry in known if entry[0] != message.id]
+
     def stored(self, message: Message, first_id: int) -> None:
         """A message with a control id goes to this segment, judged or not."""
         current = self._segments.current

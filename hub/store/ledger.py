@@ -165,7 +165,10 @@ def _snapshot(
                 sources = [part.connection for part in parts] + ([] if connection is None else [connection])
                 ranges = [row for source in sources for row in removed(source)]
                 seqs, ids = sorted(row[:2] for row in ranges), sorted(row[2:] for row in ranges)
-                yield _Ledger(parts, seqs, ids)
+                lost = (
+                    [] if connection is None else all_rows(connection, "SELECT first_id FROM segment WHERE state = 2")
+                )
+                yield _Ledger(parts, seqs, ids, problems=[_given_up(first_id) for (first_id,) in lost])
                 return
         if time.monotonic() > deadline:
             raise StoreBusy(
@@ -193,8 +196,15 @@ def _being_removed(catalog: apsw.Connection | None, parts: list[_Part]) -> bool:
     """Whether a segment is about to be taken out of sight: the catalog already says what was in it."""
     if catalog is None:
         return False
-    removing = {row[0] for row in all_rows(catalog, "SELECT first_id FROM segment WHERE removing")}
+    removing = {row[0] for row in all_rows(catalog, "SELECT first_id FROM segment WHERE state = 1")}
     return any(part.file.first_id in removing for part in parts)
+
+
+def _given_up(first_id: int) -> str:
+    return t(
+        f"the segment that began at {id_text(first_id)} was lost and given up, with all its messages",
+        f"自 {id_text(first_id)} 起的分段已丢失并被放弃，其中的消息全部丢失",
+    )
 
 
 # -- messages ----------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSe
             catalog.add_segment(0)
             firsts = [0]
         seq, highest = catalog.highest_pruned()
+        highest = max(highest, *catalog.segments())  # a segment given up must not come back under its own name
         entries: list[Entry] = []
         for first_id in firsts[:-1]:
             writer = _open(segment_path(folder, first_id), first_id, newest=False, clean=clean)
@@ -61,7 +62,7 @@ def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSe
             writer.close()
         current = _open(segment_path(folder, firsts[-1]), firsts[-1], newest=True, clean=clean)
         entries.append(_entry(current))
-        seq, highest = max(seq, current.seq_max), max(highest, current.highest_id(), firsts[-1] - 1)
+        seq, highest = max(seq, current.seq_max), max(highest, current.highest_id())
         return catalog, SegmentSet(folder, catalog, entries, current, segment_messages), seq, highest
     except BaseException:
         catalog.close()
@@ -74,24 +75,25 @@ def _entry(writer: SegmentWriter) -> Entry:
 
 def _tidy_up(folder: Path, catalog: Catalog) -> None:
     """Finish what a crash interrupted: files being made or being deleted."""
-    for first_id, removing in catalog.segments().items():
-        if removing:
-            file = SegmentFile(segment_path(folder, first_id), first_id, None)
-            for path in (file.keys_path, file.text_path, file.path):
-                remove_file(path)
+    removing = [first_id for first_id, state in catalog.segments().items() if state == Catalog.REMOVING]
+    for first_id in removing:
+        file = SegmentFile(segment_path(folder, first_id), first_id, None)
+        for path in (file.keys_path, file.text_path, file.path):
+            remove_file(path)
     for prefix in (MAKING, REMOVED):
         for path in folder.glob(f"{prefix}*.db"):
             remove_file(path)
-    for first_id, removing in catalog.segments().items():
-        if removing:
-            catalog.drop_segment(first_id)
+    for first_id in removing:
+        catalog.drop_segment(first_id)
 
 
 def _compare(folder: Path, catalog: Catalog) -> list[int]:
     """First ids of the segments, oldest first, after comparing the folder with the catalog."""
-    known = set(catalog.segments())
+    known = catalog.segments()
     present = {segment.first_id for segment in list_segments(folder)}
-    for first_id in sorted(known - present):
+    for first_id, state in known.items():
+        if first_id in present or state == Catalog.LOST:
+            continue
         path = segment_path(folder, first_id)
         marker = path.with_suffix(LOST_SUFFIX)
         if not marker.exists():
@@ -100,17 +102,18 @@ def _compare(folder: Path, catalog: Catalog) -> list[int]:
                 t("the file is missing", "文件缺失"),
                 t(
                     f"restore it from the last backup; to go on without its messages, create an empty file {marker.name} "
-                    "in the folder and start again (the ledger will show the gap)",
-                    f"请用最近的备份恢复；如要放弃其中的消息，请在该目录中创建空文件 {marker.name} 后重新启动（台账将显示缺口）",
+                    "in the folder and start again (the ledger will report the loss)",
+                    f"请用最近的备份恢复；如要放弃其中的消息，请在该目录中创建空文件 {marker.name} 后重新启动（台账将报告此损失）",
                 ),
             )
         log.warning("%s is given up: %s exists", path.name, marker.name)
-        catalog.drop_segment(first_id)
-    for first_id in sorted(present - known):
-        path = segment_path(folder, first_id)
-        check_file(path)
-        log.warning("%s was not in the catalog and is taken into it", path.name)
-        catalog.add_segment(first_id)
+        catalog.give_up(first_id)
+    for first_id in sorted(present):
+        if known.get(first_id) != Catalog.PRESENT:
+            path = segment_path(folder, first_id)
+            check_file(path)
+            log.warning("%s was not in the catalog, or given up, and is taken into it", path.name)
+            catalog.add_segment(first_id)
     return sorted(present)
 
 

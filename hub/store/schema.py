@@ -100,7 +100,7 @@ CATALOG = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE segment (
     first_id INTEGER PRIMARY KEY,    -- every segment there must be: a missing file is noticed
-    removing INTEGER NOT NULL        -- 1: pruned, its files are to be deleted
+    state INTEGER NOT NULL           -- 0: must be there, 1: pruned, its files are to be deleted, 2: lost and given up
 );
 CREATE TABLE pruned (                -- segments removed on purpose
     first_seq INTEGER PRIMARY KEY,

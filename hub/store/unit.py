@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -215,6 +216,8 @@ class UnitWriter:
             del self.results[begun:]
             self.next_seq = seq
             writer.undo()
+            if operation[0] == PUT:
+                self.detector.forget(operation[1])
             self._reject(writer, operation, error)
 
     def _reject(self, writer: SegmentWriter, operation: Operation, error: Exception) -> None:
@@ -235,24 +238,30 @@ class UnitWriter:
         """The state of a delivery must be recorded even when its texts can't be, or when its row is gone."""
         delivery = clean_delivery(operation[1], operation[2])
         log.error("delivery %s: its state is recorded another way: %s", id_text(delivery.id), rejection(error).text)
-        writer.mark()
-        writer.update_or_insert(delivery, update_row(delivery))
-        writer.release()
-        if operation[3] is not None:
-            writer.mark()
-            try:
-                writer.add_call(clean_call(operation[3]))
-                writer.release()
-            except ENVIRONMENT:
-                raise
-            except Exception as second:
-                writer.undo()
-                self.dropped_calls += 1
-                log.error(
-                    "delivery %s: an attempt is not in the call log: %s", id_text(delivery.id), rejection(second).text
-                )
+        if not self._attempt(writer, lambda: writer.update_or_insert(delivery, update_row(delivery))):
+            log.error("delivery %s: its state %s can't be recorded", id_text(delivery.id), delivery.state.word)
+            return
+        call = operation[3]
+        if call is not None and not self._attempt(writer, lambda: writer.add_call(clean_call(call))):
+            self.dropped_calls += 1
+            log.error("delivery %s: an attempt is not in the call log", id_text(delivery.id))
         if operation[4] is not None:
             self.results.append((operation, None))
+
+    @staticmethod
+    def _attempt(writer: SegmentWriter, step: Callable[[], None]) -> bool:
+        """Do one thing within the unit; False when it can't be done and was taken back."""
+        writer.mark()
+        try:
+            step()
+            writer.release()
+        except ENVIRONMENT:
+            raise
+        except Exception as error:
+            writer.undo()
+            log.error("not stored: %s", rejection(error).text)
+            return False
+        return True
 
 
 def settle_call(call: CallRecord, outcome: Outcome, message_id: int, now: int) -> None:

@@ -98,6 +98,15 @@ class PutConformance:
         assert report.balanced
         assert report.messages == 19
 
+    async def test_what_could_not_be_stored_makes_no_duplicate(self, opener: Opener) -> None:
+        store = await opener()
+        results: list[PutResult] = []
+        for target in ("half a pair \ud800", "lis/in", "lis/in"):
+            message = make_message(store, "C1", b"same")
+            store.put(message, [make_delivery(store, message, target)], results.append, duplicate_window_us=DAY_US)
+        await put(store, make_message(store))
+        assert [result.outcome for result in results] == [Outcome.REFUSED, Outcome.OK, Outcome.DUPLICATE]
+
     async def test_call_of_the_receipt_is_completed(self, opener: Opener) -> None:
         store = await opener()
         message = make_message(store, "C1")
@@ -330,6 +339,17 @@ class FinishConformance:
         assert (found.state, found.reason) == (DeliveryState.DEAD, "reply ?")
         assert [c.error for c in await store.reader.calls_of(message.id)] == ["reply ?"]
         assert (await store.reader.verify_ledger()).balanced
+
+    async def test_a_state_that_cannot_be_recorded_does_not_stop_the_others(self, opener: Opener) -> None:
+        store = await opener()
+        _, delivery = await put_one(store)
+        impossible = replace(delivery, id=1 << 70)
+        store.finish(impossible, None)
+        await finish(store, delivery, DeliveryState.DELIVERED)
+        assert store.writable
+        found = await store.reader.delivery(delivery.id)
+        assert found is not None
+        assert found.state is DeliveryState.DELIVERED
 
     async def test_log_is_kept(self, opener: Opener) -> None:
         store = await opener()

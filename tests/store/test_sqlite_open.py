@@ -108,18 +108,29 @@ class TestDamage:
         error = await opening_fails(tmp_path / "s", path.name)
         assert "missing" in error.text
 
-    async def test_a_missing_segment_can_be_given_up_and_the_ledger_shows_the_gap(self, tmp_path: Path) -> None:
-        path = (await filled(tmp_path / "s"))[1]
+    @pytest.mark.parametrize("place", [1, -1])
+    async def test_a_missing_segment_can_be_given_up_and_the_ledger_says_so(self, tmp_path: Path, place: int) -> None:
+        path = (await filled(tmp_path / "s"))[place]
+        backup = path.read_bytes()
         path.unlink()
         path.with_suffix(".lost").touch()
-        store = SqliteStore(tmp_path / "s", SMALL)
-        await store.open()
-        await put_one(store)
-        report = await store.reader.verify_ledger()
-        assert not report.balanced
-        assert len(report.problems) == 1
-        assert "11–20" in report.problems[0]
-        await store.close()
+        for _ in range(2):
+            store = SqliteStore(tmp_path / "s", SMALL)
+            await store.open()
+            await put_one(store)
+            report = await store.reader.verify_ledger()
+            assert not report.balanced
+            assert path.stem.removeprefix("segment-") in report.problems[0]
+            assert ("11–20" in str(report.problems)) is (place == 1)
+            await store.close()
+        if place == 1:
+            path.write_bytes(backup)
+            store = SqliteStore(tmp_path / "s", SMALL)
+            await store.open()
+            report = await store.reader.verify_ledger()
+            assert report.balanced, report.problems
+            assert report.messages == 37
+            await store.close()
 
     async def test_a_missing_catalog(self, tmp_path: Path) -> None:
         await filled(tmp_path / "s")
@@ -188,7 +199,7 @@ class TestLeftovers:
     async def test_a_removal_that_was_decided_is_finished(self, tmp_path: Path) -> None:
         path = (await filled(tmp_path / "s"))[0]
         catalog = apsw.Connection(str(tmp_path / "s" / "catalog.db"))
-        catalog.execute("UPDATE segment SET removing = 1 WHERE first_id = 0")
+        catalog.execute("UPDATE segment SET state = 1 WHERE first_id = 0")
         catalog.execute("INSERT INTO pruned VALUES (1, 10, 0, 0)")
         catalog.close()
         store = SqliteStore(tmp_path / "s", SMALL)
