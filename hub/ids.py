@@ -22,6 +22,7 @@ _SHIFT = _COUNTER_BITS + _WORKER_BITS
 _COUNTER_MAX = (1 << _COUNTER_BITS) - 1
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _VALUES = {c: i for i, c in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 
 
@@ -74,7 +75,12 @@ def first_id_at(unix_ms: int) -> int:
 
 def id_text(identifier: int) -> str:
     """13 characters of Crockford base 32; sorts as the integer does."""
-    return "".join([_ALPHABET[(identifier >> shift) & 31] for shift in range(60, -1, -5)])
+    pairs = _PAIRS
+    return (
+        f"{_ALPHABET[identifier >> 60]}{pairs[identifier >> 50 & 1023]}{pairs[identifier >> 40 & 1023]}"
+        f"{pairs[identifier >> 30 & 1023]}{pairs[identifier >> 20 & 1023]}{pairs[identifier >> 10 & 1023]}"
+        f"{pairs[identifier & 1023]}"
+    )
 
 
 def parse_id(text: str) -> int:
