@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from hub.ids import MAX_WORKERS, IdGenerator, first_id_at, id_text, millis_of, parse_id, worker_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hub.ids import MAX_WORKERS, IdGenerator, first_id_at, id_text, millis_of, parse_id, worker_of
 
 
 def test_ids_grow_and_tell_when_and_who() -> None:
@@ -49,7 +50,7 @@ def test_text_sorts_as_the_number_and_reads_back(one: int, other: int) -> None:
     "text", ["", "0S9YRGCGW001", "0S9YRGCGW001DD", "ZZZZZZZZZZZZZ", "0S9YRGCGW00U!", "0S9YRGCGW00-U"]
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="id|occur|range"):
+    with pytest.raises(ValueError, match=r"id|occur|range"):
         parse_id(text)
 
 
