@@ -207,6 +207,8 @@ def questions(count: int) -> Iterator[tuple[str, Callable[[random.Random], Messa
     yield "surname and rare source", lambda c: MessageQuery(keys={"name": c.choice(SURNAMES[:10])}, source=RARE_SOURCE)
     yield "surname and silent target: nothing", lambda c: MessageQuery(keys={"name": "王"}, target=SILENT_TARGET)
     yield "name and other visit: nothing", lambda c: MessageQuery(keys={"name": "张", "visit": "V00000000x"})
+    yield "surname and dead", lambda c: MessageQuery(keys={"name": c.choice(SURNAMES[:10])}, state=some.DEAD)
+    yield "surname and held: nothing", lambda c: MessageQuery(keys={"name": "王"}, state=some.HELD, type=RARE_TYPE)
     yield (
         "name and patient",
         lambda c: (lambda p: MessageQuery(keys={"name": name_of(p)[:2], "patient_id": f"80{p:07d}"}))(patient(c)),

@@ -324,12 +324,14 @@ class _SegmentSearch:
 
     def _prefers_state(self) -> bool:
         """Whether to go through the deliveries in the state asked for rather than through messages."""
-        if not self._delivery.state_indexed or self._question.wanted:
+        if not self._delivery.state_indexed:
             return False
         if self._conditions is None or self._keys is None:
             return True
-        if self._delivery.count_in_state(_FEW_DELIVERIES) < _FEW_DELIVERIES:
-            return True
+        few_deliveries = self._delivery.count_in_state(_FEW_DELIVERIES) < _FEW_DELIVERIES
+        by_key = bool(self._conditions[0])
+        if few_deliveries is not by_key:  # few of the one kind, or presumably few of the other
+            return few_deliveries
         try:
             return self._keys.count(self._low, self._high, *self._conditions) >= _FEW_MESSAGES
         except DAMAGE:
