@@ -10,12 +10,19 @@ import codecs
 import re
 from functools import lru_cache
 
-__all__ = ["STATEFUL", "decode_text", "python_name"]
+from hub.errors import CodecError
+from hub.i18n import t
 
-_WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"})
+__all__ = ["BROKEN_BYTES", "WIDE", "declared_name", "decode_text", "decode_wide", "python_name"]
 
-#: Sets in which plain ASCII bytes may mean something else than ASCII: they switch by escape sequences or use several bytes throughout.
-STATEFUL = frozenset({"hz", "iso2022_jp", "iso2022_jp_2", "iso2022_kr"}) | _WIDE
+#: Sets that use several bytes for every character.
+WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"})
+#: How far into the bytes the header may begin, and how long it may be.
+_HEAD = 4096
+_LONGEST_HEADER = 8192
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+#: The error handler that keeps bytes which break a text.
+BROKEN_BYTES = "tongqu-latin1"
 
 # HL7 table 0211 and spellings met in the field, without blanks and punctuation, in lower case. "UNICODE" means UTF-16 by the letter of
 # the standard and UTF-8 in practice; GB2312 and GBK are subsets of GB 18030.
@@ -69,13 +76,19 @@ def python_name(name: str) -> str:
         found = codecs.lookup(name.strip())
     except (LookupError, ValueError):
         return ""
-    # A codec such as "hex" or "idna" is no character set.
-    return found.name if getattr(found, "_is_text_encoding", False) and found.name not in _NO_CHARSETS else ""
+    if found.name in WIDE:
+        return found.name
+    # Delimiters and line ends are ASCII bytes; a set in which these mean something else (EBCDIC, HZ), and a codec that is no character
+    # set at all (idna, hex), can't hold a message.
+    try:
+        same = str(_ASCII, found.name) == _ASCII.decode("ascii") and found.name not in _ESCAPING
+    except (LookupError, ValueError):
+        return ""
+    return found.name if same else ""
 
 
-_NO_CHARSETS = frozenset(
-    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "unicode_escape", "utf-7"}
-)
+_ASCII = bytes(range(128))
+_ESCAPING = frozenset({"unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape"})
 
 
 def _latin1_for_broken(error: UnicodeError) -> tuple[str, int]:
@@ -85,7 +98,7 @@ def _latin1_for_broken(error: UnicodeError) -> tuple[str, int]:
     return chr(error.object[error.start]), error.start + 1
 
 
-codecs.register_error("tongqu-latin1", _latin1_for_broken)
+codecs.register_error(BROKEN_BYTES, _latin1_for_broken)
 
 
 def _mostly_utf8(raw: bytes) -> bool:
@@ -108,7 +121,7 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, str]:
     ISO 8859-1, which fits everything. Bytes that break a text which is UTF-8 in the main appear as the ISO 8859-1 characters of the same
     number.
     """
-    if charset and charset not in _WIDE:
+    if charset and charset not in WIDE:
         text = _decoded(raw, charset)
         if text is not None:
             return text, charset
@@ -116,8 +129,37 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, str]:
     if text is not None:
         return text, "utf-8"
     if _mostly_utf8(raw):
-        return raw.decode("utf-8", "tongqu-latin1"), "utf-8"
+        return raw.decode("utf-8", BROKEN_BYTES), "utf-8"
     text = _decoded(raw, "gb18030")
     if text is not None:
         return text, "gb18030"
     return raw.decode("iso8859-1"), "iso8859-1"
+
+
+def decode_wide(raw: bytes, charset: str) -> tuple[str, str] | None:
+    """The text and the codec of bytes with a UTF-16 byte order mark, or which ``charset`` says are in a wide set; None for others."""
+    marked = _BYTE_ORDER_MARKS.get(raw[:2])
+    name = marked or ("utf-16-le" if charset == "utf-16" else "utf-32-le" if charset == "utf-32" else charset)
+    if name not in WIDE:
+        return None
+    text = _decoded(raw, name)
+    if text is None and marked is None:
+        return None
+    if text is None:
+        raise CodecError(t("damaged UTF-16", "UTF-16 已损坏"), place="byte 0", code="hl7.charset")
+    return text, name
+
+
+def declared_name(raw: bytes) -> str:
+    """MSH-18, first repetition, read from the bytes of a message or its header; ``""`` when it is absent."""
+    start = raw.find(b"MSH", 0, _HEAD)
+    if start < 0 or len(raw) < start + 8:
+        return ""
+    header = raw[start : start + _LONGEST_HEADER].split(b"\r", 1)[0].split(b"\n", 1)[0]
+    # The trail byte of a character in GBK may look like a separator, so that the header can't be split as bytes.
+    text, _ = decode_text(header, "")
+    fields = text.split(text[3], 18)
+    if len(fields) <= 17:
+        return ""
+    repetition = fields[1][1:2]
+    return fields[17].split(repetition, 1)[0] if repetition else fields[17]

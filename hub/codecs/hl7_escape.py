@@ -8,11 +8,14 @@ from functools import lru_cache
 from hub.errors import CodecError
 from hub.i18n import t
 
-__all__ = ["Escapes", "escapes_for"]
+__all__ = ["UNDECLARED", "Escapes", "escapes_for"]
+
+#: Stands for a delimiter the message doesn't declare: half a character, which no decoded text holds and no character set can write.
+UNDECLARED = "\udfff"
 
 
 class Escapes:
-    """Escapes and unescapes text for one set of delimiters; immutable, shared between messages. ``""``: a delimiter not declared."""
+    """Escapes and unescapes text for one set of delimiters; immutable, shared between messages."""
 
     __slots__ = ("_escape_char", "_found", "_lookup", "_special", "_table", "_truncation")
 
@@ -22,7 +25,7 @@ class Escapes:
         self._escape_char = esc = escape
         self._truncation = truncation
         letters = {"F": field, "S": component, "T": subcomponent, "R": repetition, "E": escape, "P": truncation}
-        self._lookup = {letter: char for letter, char in letters.items() if char}
+        self._lookup = {letter: char for letter, char in letters.items() if char != UNDECLARED}
         # What would end a field, a segment or an MLLP frame.
         table = {char: f"{esc}{letter}{esc}" for letter, char in self._lookup.items() if letter != "P"}
         table |= {char: f"{esc}X{ord(char):02X}{esc}" for char in "\r\n\x0b\x1c"}
@@ -43,10 +46,10 @@ class Escapes:
         Raises :class:`CodecError` when an escape is needed and the message declares no escape character.
         """
         # A trailing truncation character would say that the value was cut (2.7, chapter 2).
-        cut = bool(self._truncation and self._escape_char and text.endswith(self._truncation))
+        cut = text.endswith(self._truncation) and self._escape_char != UNDECLARED
         if not cut and not self._special.search(text):
             return text
-        if not self._escape_char:
+        if self._escape_char == UNDECLARED:
             raise CodecError(
                 t(
                     "the value needs escaping and MSH-2 declares no escape character",
@@ -64,7 +67,7 @@ class Escapes:
         ``\X..\`` is read in ``charset``, a Python codec name, neighbours together. With ``formatting``, ``\.br\`` and ``\.sp\`` become
         line feeds and the other formatting and highlighting sequences vanish; without it they stay.
         """
-        if not self._escape_char or self._escape_char not in text:
+        if self._escape_char not in text:
             return text
 
         def replace(found: re.Match[str]) -> str:
@@ -108,5 +111,5 @@ def _formatted(command: str, whole: str) -> str:
 def escapes_for(
     field: str, component: str, repetition: str, escape: str, subcomponent: str, truncation: str
 ) -> Escapes:
-    """The shared :class:`Escapes` for these delimiters, ``""`` where the message declares none."""
+    """The shared :class:`Escapes` for these delimiters, each a character or :data:`UNDECLARED`."""
     return Escapes(field, component, repetition, escape, subcomponent, truncation)
