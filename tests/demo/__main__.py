@@ -49,7 +49,7 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         return asyncio.run(_run(console, options.apart, keep=options.keep))
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     except KeyboardInterrupt:

@@ -78,9 +78,9 @@ class Peer:
 
     async def come_back(self) -> None:
         server = web.Server(self._answer)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True, shutdown_timeout=1.0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True).start()
 
     async def go_away(self) -> None:
         """Close every connection and refuse new ones."""
