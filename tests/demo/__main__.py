@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
 from hub.config import load_config
@@ -187,7 +188,7 @@ async def _stay(console: Console, hub: Hub, peers: Peers, told_to_stop: asyncio.
     lines = [
         "",
         t("The hub and the simulators stay; Ctrl-C ends them.", "枢纽与模拟系统保持运行，按 Ctrl-C 结束。"),
-        *(f"  {name:<20} {value}" for name, value in rows),
+        *(f"  {set_cell_size(name, 20)} {value}" for name, value in rows),
         t("Try, from the repository:", "可在仓库目录中试用："),
         *(f"  {command}" for command in commands),
     ]
