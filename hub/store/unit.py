@@ -218,7 +218,13 @@ class UnitWriter:
             writer.undo()
             if operation[0] == PUT:
                 self.detector.forget(operation[1])
-            self._reject(writer, operation, error)
+            try:
+                self._reject(writer, operation, error)
+            except ENVIRONMENT:
+                raise
+            except Exception:
+                # One operation that can be neither written nor refused must not stop all others for ever.
+                log.exception("an operation of kind %d is lost", operation[0])
 
     def _reject(self, writer: SegmentWriter, operation: Operation, error: Exception) -> None:
         kind = operation[0]
