@@ -41,7 +41,7 @@ def split_batch(raw: bytes) -> list[bytes]:
     for start, end in zip(starts, [*(start.start() for start in starts[1:]), len(raw)], strict=True):
         at = start.start(1)
         if start[1] == b"MSH":
-            messages.append(_message(raw[at:end]))
+            messages.append(_message(raw, at, end))
         else:
             line_end = _LINE_END.search(raw, at, end)
             if line_end:
@@ -49,10 +49,10 @@ def split_batch(raw: bytes) -> list[bytes]:
     return messages
 
 
-def _message(raw: bytes) -> bytes:
-    """Without the frame around it, with one line end of its own kind at its end."""
-    body = raw.rstrip(_AROUND)
-    line_end = _LINE_END.search(body) or _LINE_END.match(raw, len(body))
+def _message(raw: bytes, start: int, end: int) -> bytes:
+    """Without the frame around it, with one line end at its end, of its own kind or the file's."""
+    body = raw[start:end].rstrip(_AROUND)
+    line_end = _LINE_END.search(body) or _LINE_END.search(raw)
     return body + (line_end[0] if line_end else b"\r")
 
 

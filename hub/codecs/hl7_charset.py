@@ -81,14 +81,14 @@ def python_name(name: str) -> str:
     # Delimiters and line ends are ASCII bytes; a set in which these mean something else (EBCDIC, HZ), and a codec that is no character
     # set at all (idna, hex), can't hold a message.
     try:
-        same = str(_ASCII, found.name) == _ASCII.decode("ascii") and found.name not in _ESCAPING
+        same = found.name not in _NO_CHARSETS and str(_ASCII, found.name) == _ASCII.decode("ascii")
     except (LookupError, ValueError):
         return ""
     return found.name if same else ""
 
 
 _ASCII = bytes(range(128))
-_ESCAPING = frozenset({"unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape"})
+_NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
 
 
 def _latin1_for_broken(error: UnicodeError) -> tuple[str, int]:
@@ -137,13 +137,13 @@ def decode_text(raw: bytes, charset: str) -> tuple[str, str]:
 
 
 def decode_wide(raw: bytes, charset: str) -> tuple[str, str] | None:
-    """The text and the codec of bytes with a UTF-16 byte order mark, or which ``charset`` says are in a wide set; None for others."""
+    """The text and the codec of bytes with a UTF-16 byte order mark, or of a message which, as ``charset`` says, is in a wide set; None for others."""
     marked = _BYTE_ORDER_MARKS.get(raw[:2])
     name = marked or ("utf-16-le" if charset == "utf-16" else "utf-32-le" if charset == "utf-32" else charset)
     if name not in WIDE:
         return None
     text = _decoded(raw, name)
-    if text is None and marked is None:
+    if marked is None and (text is None or "MSH" not in text[:_HEAD]):
         return None
     if text is None:
         raise CodecError(t("damaged UTF-16", "UTF-16 已损坏"), place="byte 0", code="hl7.charset")
@@ -153,12 +153,12 @@ def decode_wide(raw: bytes, charset: str) -> tuple[str, str] | None:
 def declared_name(raw: bytes) -> str:
     """MSH-18, first repetition, read from the bytes of a message or its header; ``""`` when it is absent."""
     start = raw.find(b"MSH", 0, _HEAD)
-    if start < 0 or len(raw) < start + 8:
+    if start < 0:
         return ""
     header = raw[start : start + _LONGEST_HEADER].split(b"\r", 1)[0].split(b"\n", 1)[0]
     # The trail byte of a character in GBK may look like a separator, so that the header can't be split as bytes.
     text, _ = decode_text(header, "")
-    fields = text.split(text[3], 18)
+    fields = text.split(text[3:4] or "|", 18)
     if len(fields) <= 17:
         return ""
     repetition = fields[1][1:2]

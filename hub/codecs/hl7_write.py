@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 _LINES = re.compile(r"(\r\n|\r|\n)")
+_BLOCK = 8**5
 _BYTE_LINES = re.compile(rb"(\r\n|\r|\n)")
 
 
@@ -135,34 +136,47 @@ def _merged(piece: bytes, old: str, new: str, separators: str, charset: str, seg
     if not separator.isascii():
         return _merged(piece, old, new, deeper, charset, segment)
     old_parts = old.split(separator)
-    cuts = _cut(piece, old_parts, charset)
+    mark = separator.encode("ascii")
+    cuts = _cut(piece, old_parts, mark, charset)
     out = [
         _merged(cuts[number], old_parts[number], part, deeper, charset, segment)
         if number < len(old_parts)
         else _encoded(part, charset, segment.line, segment.name)
         for number, part in enumerate(new.split(separator))
     ]
-    return separator.encode("ascii").join(out)
+    return mark.join(out)
 
 
-def _cut(piece: bytes, parts: list[str], charset: str) -> list[bytes]:
+def _cut(piece: bytes, parts: list[str], separator: bytes, charset: str) -> list[bytes]:
     """The bytes of each part, where ``parts``, joined by a separator of one byte, are the text of ``piece``."""
+    if charset == "utf-8":
+        return piece.split(separator)  # no byte of a longer character looks like another
     cuts = []
     at = 0
     for part in parts[:-1]:
         expected = part.encode(charset, "replace")
-        end = at + len(expected)
-        if not piece.startswith(expected, at):
-            # Byte by byte: the separator is the character that follows the part's last.
-            decoder = codecs.getincrementaldecoder(charset)(BROKEN_BYTES)
-            characters = 0
-            end = at - 1
-            while characters <= len(part) and end < len(piece):
-                end += 1
-                characters += len(decoder.decode(piece[end : end + 1]))
+        same = piece.startswith(expected, at)
+        end = at + len(expected) if same else _end(piece, at, len(part), charset)
         cuts.append(piece[at:end])
         at = end + 1
     return [*cuts, piece[at:]]
+
+
+def _end(piece: bytes, at: int, characters: int, charset: str) -> int:
+    """Where the separator stands that follows so many characters, counted in ever smaller blocks."""
+    decoder = codecs.getincrementaldecoder(charset)(BROKEN_BYTES)
+    size = _BLOCK
+    while size and at < len(piece):
+        state = decoder.getstate()
+        block = piece[at : at + size]
+        count = len(decoder.decode(block))
+        if count <= characters:
+            characters -= count
+            at += len(block)
+        else:
+            decoder.setstate(state)
+            size //= 8
+    return at
 
 
 def _encoded(text: str, charset: str, line: int, name: str = "") -> bytes:
