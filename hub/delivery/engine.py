@@ -111,6 +111,12 @@ class DeliveryEngine:
         target = self.targets.get(delivery.target)
         return True if target is None else target.withdraw(delivery.id)
 
+    def settled(self, delivery: Delivery) -> None:
+        """What an operator did with a withdrawn delivery is committed."""
+        target = self.targets.get(delivery.target)
+        if target is not None:
+            target.settled(delivery.id)
+
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:

@@ -64,7 +64,13 @@ class KeyedQueue:
         return len(self.ids) - self._waiting_count >= self.window or len(self.ids) >= self.window * WAITING_WINDOWS
 
     def offer(self, delivery: Delivery) -> bool:
-        """Take a delivery that has just been committed, in id order. False: it stays in the store for the feeder."""
+        """Take a delivery that has just been committed. False: it stays in the store for the feeder.
+
+        One whose id the feeder has passed already (an operator's, made before others and committed after them) is
+        taken in any case: the feeder would not find it.
+        """
+        if delivery.id < self.cursor:
+            return self.add(delivery)
         if self.behind or self.full:
             self.behind = self.missed = True
             return False
@@ -84,10 +90,15 @@ class KeyedQueue:
                 line = self._followers[key]
                 if line is None:
                     self._followers[key] = line = deque()
-                if key in self._waiting and len(line) >= PARK_ABOVE:
+                if key in self._waiting and len(line) >= PARK_ABOVE and not delivery.parent:
                     self._parked.add(key)
                     return False
-                line.append(delivery)
+                if line and line[-1].id > delivery.id and not line[-1].parent:
+                    # An operator's: it takes the place it would have had, before what arrived later.
+                    later = next(n for n, other in enumerate(line) if other.id > delivery.id and not other.parent)
+                    line.insert(later, delivery)
+                else:
+                    line.append(delivery)
                 self.ids.add(delivery.id)
                 return True
             self._followers[key] = None
@@ -100,15 +111,18 @@ class KeyedQueue:
         self.ready.appendleft(delivery)
 
     def wait(self, delivery: Delivery) -> None:
-        """The delivery waits for its retry; its key stays closed. Followers beyond a few go back to the store."""
+        """The delivery waits for its retry; its key stays closed. Followers beyond a few go back to the store.
+
+        Parts of a split stay: read again in id order, they would come behind what their parent was before.
+        """
         self._waiting_count += 1
         key = delivery.order_key
         if not key:
             return
         self._waiting.add(key)
         line = self._followers.get(key)
-        if line is not None and len(line) > PARK_ABOVE:
-            while len(line) > PARK_ABOVE:
+        if line is not None and len(line) > PARK_ABOVE and not line[-1].parent:
+            while len(line) > PARK_ABOVE and not line[-1].parent:
                 self.ids.discard(line.pop().id)
             self._parked.add(key)
 

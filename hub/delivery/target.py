@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -92,8 +93,9 @@ class Target:
         self._overdue: set[int] = set()
         self._timers: dict[int, tuple[asyncio.TimerHandle, Delivery]] = {}
         self._charged: dict[int, int] = {}
-        self._withdrawn: set[int] = set()
+        self._withdrawn: set[int] = set()  # by an operator; the commit that says so is still under way
         self._closing: set[int] = set()  # final, but the commit that says so is still under way
+        self._closed: set[int] | None = None  # while the feeder reads: what was committed as no longer open meanwhile
         self._waiters: dict[int, Settled] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._feed = asyncio.Event()
@@ -190,13 +192,17 @@ class Target:
             handle, delivery = waiting
             handle.cancel()
             self.queue.due(delivery)
-        if self.queue.withdraw(delivery_id) is None:
-            # It is in the store only, perhaps on its way into memory.
-            self._withdrawn.add(delivery_id)
+        self.queue.withdraw(delivery_id)
+        self._withdrawn.add(delivery_id)  # it may be on its way from the store into memory
         self._discharge(delivery_id)
         self._waiters.pop(delivery_id, None)
         self._wake_one()
         return True
+
+    def settled(self, delivery_id: int) -> None:
+        """The store says by now what an operator did with a delivery that was withdrawn."""
+        self._withdrawn.discard(delivery_id)
+        self._note_closed(delivery_id)
 
     def forget_waiter(self, delivery_id: int) -> None:
         """Nobody waits for the reply of this delivery any more."""
@@ -223,6 +229,7 @@ class Target:
         while True:
             try:
                 if recovering:
+                    self._closed = set()
                     for child in await self._store.open_children(self.place):
                         self._take_stored(child)
                     recovering = False
@@ -242,10 +249,12 @@ class Target:
         while queue.wanted:
             key = queue.wanted.popleft()
             queue.loading(key)
+            self._closed = set()
             found = await self._store.open_for_key(self.place, key, 0, PAGE, PAGE_BYTES)
             more = len(found) >= PAGE or sum(len(d.message.raw) for d in found if d.message) >= PAGE_BYTES
             fresh = [d for d in found if self._is_news(d.id)]
             queue.unpark(key, fresh, more or len(fresh) < len(found))
+            self._closed = None
             for delivery in fresh:
                 self._charge(delivery)
             self._wake_all()
@@ -255,17 +264,28 @@ class Target:
         while queue.behind and len(queue) < queue.window // 2 + 1:
             queue.missed = False
             page = min(PAGE, queue.window)
+            self._closed = set()
             found = await self._store.open_deliveries(self.place, queue.cursor, page, PAGE_BYTES)
             for delivery in found:
                 queue.cursor = delivery.id
                 self._take_stored(delivery)
+            self._closed = None
             if not found:
                 queue.behind = queue.missed
             await asyncio.sleep(0)
 
     def _is_news(self, delivery_id: int) -> bool:
-        """False for what the store still shows as open although it has just become final or was withdrawn."""
-        return delivery_id not in self._closing and delivery_id not in self._withdrawn
+        """False for what was read as open although it has become final or was withdrawn, before or after it was read."""
+        return not (
+            delivery_id in self._closing
+            or delivery_id in self._withdrawn
+            or (self._closed is not None and delivery_id in self._closed)
+        )
+
+    def _note_closed(self, delivery_id: int) -> None:
+        """What the feeder is reading just now may still show this delivery as open."""
+        if self._closed is not None:
+            self._closed.add(delivery_id)
 
     def _take_stored(self, delivery: Delivery) -> None:
         if self._is_news(delivery.id) and self.queue.add(delivery):
@@ -533,6 +553,7 @@ class Target:
 
     def _committed(self, delivery: Delivery, verdict: Verdict, reply: Reply | None) -> None:
         self._closing.discard(delivery.id)
+        self._note_closed(delivery.id)
         waiter = self._waiters.pop(delivery.id, None)
         if waiter is not None:
             waiter(delivery, verdict, reply)
@@ -555,6 +576,10 @@ class Target:
             for number, body in enumerate(prepared.bodies, 1)
         ]
         before = delivery.state
+        task, _ = self._in_flight[delivery.id]
+        self._in_flight[delivery.id] = (task, math.inf)  # no call any more: cut off now, it would be split twice
+        born = {child.id for child in children}
+        self.queue.ids |= born  # known before they are committed, or the feeder might bring them as well
         delivery.state = DeliveryState.SKIPPED
         delivery.parts = count
         delivery.updated_at = started_us
@@ -566,11 +591,15 @@ class Target:
         )
         try:
             await self._store.apply(create=children, update=[delivery])
-        except StoreBusy:
+        except BaseException as error:
+            self.queue.ids -= born
             delivery.state = before
             delivery.parts = 0
+            if not isinstance(error, StoreBusy):
+                raise
             self.queue.put_back(delivery)
             return
+        self._note_closed(delivery.id)
         for child in children:
             child.message = delivery.message
         self.queue.insert_next(delivery, children)

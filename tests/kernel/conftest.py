@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.i18n import language, set_language
-from tests.kernel.site import Hub, Site
+from tests.kernel.kernel_support import Hub, Site
 
 StartHub = Callable[[Site], Awaitable[Hub]]
 
@@ -55,6 +55,6 @@ async def start(without_indexer: None) -> AsyncIterator[StartHub]:
 
     yield start_hub
     for hub in hubs:
-        await hub.stop()
+        await hub.stop(0.5)
     for site in {id(hub.site): hub.site for hub in hubs}.values():
         await site.audited()

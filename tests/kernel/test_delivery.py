@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,7 @@ from hub.api import Outgoing, PermanentError, Reply, TransientError, Unreachable
 from hub.ids import id_text
 from hub.message import DeliveryState, Outcome
 from tests.kernel.conftest import StartHub
-from tests.kernel.site import Site, until
+from tests.kernel.kernel_support import Site, until
 from tests.kernel.wire import accept
 
 M1 = {"id": "m1", "type": "t", "key": "a"}
@@ -70,7 +71,7 @@ async def test_three_retries_and_then_dead(site: Site, start: StartHub) -> None:
     ]
     # The pause is kept: no retry begins before its time.
     begun = [call.at for call in calls]
-    assert all(later - earlier >= 20_000 for earlier, later in zip(begun, begun[1:], strict=False))
+    assert all(later - earlier >= 20_000 for earlier, later in pairwise(begun))
     assert hub.node.metrics.outbound("sink/up").snapshot()["dead"] == 1
 
 

@@ -73,7 +73,7 @@ async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None
 
 
 class Site:
-    """Files of a hub with one source ``his`` (``in``, ``ask``) and as many targets as a test declares."""
+    """Files of a hub with one source ``his`` (``in``, and ``ask`` where a test switches it on) and as many targets as a test declares."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,7 +109,9 @@ class Site:
     def mapping(self, name: str, text: str) -> None:
         (self.folder / "mappings" / f"{name}.yaml").write_text(text, encoding="utf-8")
 
-    def system(self, name: str, plugin: str, **interfaces: dict[str, Any]) -> None:
+    def system(self, name: str, plugin: str, **interfaces: Any) -> None:
+        if plugin == "his":
+            interfaces = {"ask": "off", **interfaces}
         self.config["systems"][name] = {
             "plugin": plugin,
             "settings": {"channel": self.channel},
