@@ -6,6 +6,7 @@ balances.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Operations:
     def __init__(self, store: Store, engine: DeliveryEngine) -> None:
         self._store = store
         self._engine = engine
+        self._turn = asyncio.Lock()  # two operators must not both set the same delivery going
 
     async def act(
         self,
@@ -78,9 +80,10 @@ class Operations:
                 code="target.unknown",
             )
         result = BulkResult()
-        for start in range(0, len(delivery_ids), BULK_PAGE):
-            page = delivery_ids[start : start + BULK_PAGE]
-            await self._page(verb, page, result, actor, reason, step, target)
+        ids = list(dict.fromkeys(delivery_ids))
+        for start in range(0, len(ids), BULK_PAGE):
+            async with self._turn:
+                await self._page(verb, ids[start : start + BULK_PAGE], result, actor, reason, step, target)
         return result
 
     async def select(self, query: DeliveryQuery, most: int) -> list[int]:
@@ -109,62 +112,95 @@ class Operations:
         now = time.time_ns() // 1000
         update: list[Delivery] = []
         create: list[Delivery] = []
-        for delivery_id in page:
-            delivery = await self._store.reader.delivery(delivery_id)
-            refusal = self._refusal(verb, delivery)
-            if delivery is None or refusal:
-                result.refused[delivery_id] = refusal
-                continue
-            if verb == "forward":
-                create.append(self._copy_for(delivery, target, now))
-                if delivery.state not in (DeliveryState.DEAD, DeliveryState.HELD):
-                    result.done.append(delivery_id)
-                    continue
-                self._end(delivery, t(f"forwarded to {target}", f"已转发至 {target}"), actor, reason)
-            elif verb == "resend":
-                await self._reset(delivery, step)
-            elif verb == "hold":
-                delivery.state = DeliveryState.HELD
-                delivery.reason = t(f"held by {actor}", f"由 {actor} 暂存") + (f": {reason}" if reason else "")
-                delivery.next_at = 0
-            elif verb == "delete":
-                delivery.payload = None
-                self._end(delivery, t("deleted", "已删除"), actor, reason)
-            else:
-                self._end(delivery, t("ignored", "已忽略"), actor, reason)
-            delivery.updated_at = now
-            update.append(delivery)
-            result.done.append(delivery_id)
-        if not update and not create:
-            return
-        detail = {"deliveries": [id_text(d) for d in page if d in set(result.done)]}
-        if target:
-            detail["target"] = [target]
-        if step != "auto":
-            detail["step"] = [step]
+        withdrawn: list[Delivery] = []
         try:
-            await self._store.apply(
-                create=create,
-                update=update,
-                audit=audit_entry(
-                    actor, f"delivery.{verb}", f"{len(update) or len(create)} deliveries", detail, reason
-                ),
-            )
-        except HubError:
-            # Nothing was changed in the store: what was taken out of the queues goes back.
-            for delivery in update:
-                if verb in ("hold", "ignore"):
-                    stored = await self._store.reader.delivery(delivery.id)
-                    if stored is not None and stored.state in OPEN_STATES:
-                        self._engine.insist(stored)
+            for delivery_id in page:
+                delivery = await self._store.reader.delivery(delivery_id)
+                refusal = self._refusal(verb, delivery)
+                if (
+                    delivery is not None
+                    and not refusal
+                    and verb in ("hold", "ignore")
+                    and delivery.state in OPEN_STATES
+                ):
+                    if self._engine.withdraw(delivery):
+                        withdrawn.append(delivery)
+                        # It may have become final after it was read; now nothing changes it any more.
+                        delivery = await self._store.reader.delivery(delivery_id)
+                        refusal = self._refusal(verb, delivery)
+                    else:
+                        refusal = t("it is being sent right now; try again in a moment", "正在发送，请稍后再试")
+                if delivery is None or refusal:
+                    result.refused[delivery_id] = refusal
+                    continue
+                if verb == "forward":
+                    create.append(self._copy_for(delivery, target, now))
+                    if delivery.state not in (DeliveryState.DEAD, DeliveryState.HELD):
+                        result.done.append(delivery_id)
+                        continue
+                    self._end(delivery, t(f"forwarded to {target}", f"已转发至 {target}"), actor, reason)
+                elif verb == "resend":
+                    await self._reset(delivery, step)
+                elif verb == "hold":
+                    delivery.state = DeliveryState.HELD
+                    delivery.reason = t(f"held by {actor}", f"由 {actor} 暂存") + (f": {reason}" if reason else "")
+                    delivery.next_at = 0
+                elif verb == "delete":
+                    delivery.payload = None
+                    self._end(delivery, t("deleted", "已删除"), actor, reason)
+                else:
+                    self._end(delivery, t("ignored", "已忽略"), actor, reason)
+                delivery.updated_at = now
+                update.append(delivery)
+                result.done.append(delivery_id)
+            await self._write(verb, page, result, update, create, actor, reason, step, target)
+        except BaseException:
+            await self._take_back(withdrawn)
             raise
+        for delivery in withdrawn:
+            self._engine.settled(delivery)
         for delivery in update if verb == "resend" else ():
             self._engine.insist(delivery)
         for delivery in create:
             result.made.append(delivery.id)
             self._engine.offer(delivery)
 
-    def _refusal(self, verb: Verb, delivery: Delivery | None) -> str:
+    async def _write(
+        self,
+        verb: Verb,
+        page: Sequence[int],
+        result: BulkResult,
+        update: list[Delivery],
+        create: list[Delivery],
+        actor: str,
+        reason: str,
+        step: Step,
+        target: str,
+    ) -> None:
+        """One commit for the page and its audit entry."""
+        if not update and not create:
+            return
+        done = set(result.done)
+        detail = {"deliveries": [id_text(d) for d in page if d in done]}
+        if target:
+            detail["target"] = [target]
+        if step != "auto":
+            detail["step"] = [step]
+        await self._store.apply(
+            create=create,
+            update=update,
+            audit=audit_entry(actor, f"delivery.{verb}", f"{len(update) or len(create)} deliveries", detail, reason),
+        )
+
+    async def _take_back(self, withdrawn: list[Delivery]) -> None:
+        """Nothing was changed in the store: what was taken out of the queues goes back."""
+        for delivery in withdrawn:
+            stored = await self._store.reader.delivery(delivery.id)
+            if stored is not None and stored.state in OPEN_STATES:
+                self._engine.insist(stored)
+
+    @staticmethod
+    def _refusal(verb: Verb, delivery: Delivery | None) -> str:
         if delivery is None:
             return t("there is no such delivery", "没有这个投递")
         if delivery.state not in _FROM[verb]:
@@ -176,9 +212,6 @@ class Operations:
             return t("it was split; act on its parts", "已拆分，请对各部分操作")
         if verb == "forward" and delivery.message is None:
             return t("its message is no longer in the store", "其消息已不在存储中")
-        moving = delivery.state in (DeliveryState.PENDING, DeliveryState.RETRYING)
-        if moving and verb in ("hold", "ignore") and not self._engine.withdraw(delivery):
-            return t("it is being sent right now; try again in a moment", "正在发送，请稍后再试")
         return ""
 
     @staticmethod
