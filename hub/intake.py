@@ -199,6 +199,14 @@ class Intake:
         except RecursionError:
             too_deep = HubError(t("nested too deeply", "嵌套过深"), code="codec.depth")
             return self._refuse(source, raw, too_deep, done, started, remote, control_id, params)
+        except Exception as error:
+            # A bug in a plugin's codec: the sender gets an answer, and the call log the bytes (invariant 5).
+            log.exception("%s: a message could not be read", source.bound.place)
+            bug = HubError(
+                t(f"the hub failed to read it: {type(error).__name__}", f"枢纽读取失败：{type(error).__name__}"),
+                code="hub.unexpected",
+            )
+            return self._refuse(source, raw, bug, done, started, remote, control_id, params)
         if source.request and len(routed) != 1:
             unroutable = HubError(
                 t(

@@ -58,7 +58,10 @@ def order_key_of(bound: Bound, source_codec: str) -> OrderKey:
         return _whole_target  # told at check; until it is mended the order is stricter than asked for, never looser
 
     def key(tree: Any, context: Context) -> str:
-        value = read(tree, context)
+        try:
+            value = read(tree, context)
+        except MappingError:
+            return UNKEYED  # the message is none the worse for it; those without a key keep order among themselves
         return UNKEYED if value is None or value == "" else str(value)
 
     return key
