@@ -18,6 +18,7 @@ class Codec(ABC):
 
     name: ClassVar[str]
     content_type: ClassVar[str] = "application/octet-stream"
+
     @abstractmethod
     def decode(self, raw: bytes, *, encoding: str = "") -> Any:
         """``encoding`` is the contract's override of the character set the bytes declare."""

@@ -131,7 +131,10 @@ def build_ack(raw: bytes, code: str, text: str = "", error_code: str = "") -> by
     count = len(fields)
     if count <= _VERSION:
         fields += [""] * (_VERSION + 1 - count)
-    marks = fields[1] or _USUAL_MARKS
+    marks = fields[1]
+    if not marks or marks[0].isalnum() or marks[0].isspace():
+        # No MSH-2 but something else in its place: what is made of letters can't delimit the answer.
+        marks = _USUAL_MARKS
     version = fields[_VERSION] or _USUAL_VERSION
     # Places in the list are one less than HL7's numbers: MSH-1 is the separator itself.
     head = (

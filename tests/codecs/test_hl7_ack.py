@@ -216,3 +216,10 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
             continue
         assert code == code.strip()
         assert "\r" not in control_id
+
+
+def test_a_header_without_msh_2_is_answered_with_usual_delimiters() -> None:
+    answer = build_ack(b"MSH|HIS|X|Y|2024", "AR", "bad value", "100")
+    assert answer.startswith(b"MSH|^~\\&|")
+    assert b"100^Segment sequence error^HL70357" in answer
+    assert parse_ack(answer)[0] == "AR"
