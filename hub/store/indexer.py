@@ -93,6 +93,8 @@ class FolderIndexer:
             writer = self._key_writer(segment)
             while done := writer.step(BATCH if limit is None else min(BATCH, limit - count)):
                 count += done
+            while writer.merge(segment.last_id is not None):
+                pass
             writer.extras()
         texts = 0
         for segment in self._segments:
@@ -176,6 +178,8 @@ class FolderIndexer:
                 return True
             if waiting:
                 continue
+            if writer.merge(complete):
+                return True
             if complete:
                 if writer.extras():
                     self._let_go(segment.keys_path)

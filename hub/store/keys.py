@@ -8,16 +8,17 @@ One file per segment, ``keys-<ID>.db``. Two kinds of entries:
   combinations (*envelopes*), so any filter on them is a small set of numbers, and an entry that carries the number answers
   "this patient, from that system" without looking anywhere else.
 
-Both are split into *runs* of :data:`RUN` messages, each a B-tree range of its own. New entries then fall into
-a few megabytes that stay in memory, not all over the file, and results come in order of id run by run, so that the newest
-fifty of a million need no sort of the million.
+Both are split into *runs* of consecutive messages, each a B-tree range of its own. New entries go into a run of at most
+:data:`RUN` messages: a few megabytes that stay in memory, not places all over the file. Behind that, full runs
+are merged into large ones (:mod:`hub.store.key_runs`), so that a search has few places to look. And results come in order of id, run
+by run: the newest fifty of a million need no sort of the million.
 """
 
 from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,24 +26,16 @@ import apsw
 import orjson
 
 from hub.ids import first_id_at, millis_of
-from hub.store.derived import (
-    newest,
-    open_for_reading,
-    open_for_writing,
-    read_marks,
-    read_segment,
-    transaction,
-    write_marks,
-)
+from hub.store.derived import newest, open_for_writing, read_marks, read_segment, transaction, write_marks
+from hub.store.key_runs import merge_step, new_run
 from hub.store.segment import SegmentFile
-from hub.store.sql import all_rows, first_row, scalar
+from hub.store.sql import first_row, scalar
 
 __all__ = [
     "BATCH",
     "CONTROL",
     "CORRELATION",
     "RUN",
-    "KeyReader",
     "KeyWriter",
     "Wanted",
     "after_prefix",
@@ -52,15 +45,22 @@ __all__ = [
 
 #: Messages per transaction, at most.
 BATCH = 5_000
-#: Messages per run. Fewer mean less to write for each batch, more mean fewer look-ups for a search.
-RUN = 32_768
+#: Messages of a run before it is merged with others.
+RUN = 16_384
 CONTROL = "@control"
 CORRELATION = "@correlation"
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE run (n INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, messages INTEGER NOT NULL);
+CREATE TABLE run (
+    n INTEGER PRIMARY KEY,
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    merged INTEGER NOT NULL
+);
+CREATE TABLE merging (target INTEGER, runs TEXT, kind INTEGER, value TEXT);
 CREATE TABLE kind (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE envelope (
     id INTEGER PRIMARY KEY,
@@ -86,8 +86,6 @@ _CACHED_ENVELOPES = 20_000
 _NEVER = 1 << 60
 #: An operator's delivery gets its id a moment before it is stored; looking at it only later misses none.
 _EXTRA_DELAY_MS = 30_000
-#: Counting for a plan stops here: both are then many.
-_COUNTED = 500
 
 
 def is_name(kind: str) -> bool:
@@ -185,7 +183,7 @@ class KeyWriter:
         for row_id, number_of, received_at, source, kind, conflict, routed, control_id, correlation, keys in rows:
             if used >= RUN:
                 self._flush(entries, seen)
-                run, used = run + 1, 0
+                run, used = new_run(self._connection), 0
             lead = millis_of(row_id) - received_at // 1000
             early, late = min(early, lead), max(late, lead)
             envelope = self._envelope(source, kind, conflict, routed)
@@ -203,7 +201,7 @@ class KeyWriter:
             if len(entries) > _ENTRIES_AT_ONCE:
                 self._flush(entries, seen)
             if not used:
-                self._connection.execute("INSERT INTO run VALUES (?, ?, ?, 0)", (run, row_id, row_id))
+                self._connection.execute("INSERT INTO run VALUES (?, ?, ?, 0, 0)", (run, row_id, row_id))
             upto, seq = row_id, number_of
             used += 1
             count += 1
@@ -214,6 +212,10 @@ class KeyWriter:
             self._close_run(run, upto, used)
             write_marks(self._connection, upto=upto, seq=seq, early=early, late=late)
         return count
+
+    def merge(self, complete: bool) -> bool:
+        """Do one short piece of merging full runs, or all when the segment is ``complete``; returns whether there was any."""
+        return merge_step(self._connection, RUN, complete)
 
     def extras(self) -> bool:
         """Note the deliveries that operators rather than routes made; returns whether there are none left to look at."""
@@ -237,11 +239,10 @@ class KeyWriter:
         return bool(last == upto)
 
     def _run(self) -> tuple[int, int]:
-        last = first_row(self._connection, "SELECT n, messages FROM run ORDER BY n DESC LIMIT 1")
-        if last is None:
-            return 1, 0
-        number, messages = last
-        return (number, messages) if messages < RUN else (number + 1, 0)
+        last = first_row(self._connection, "SELECT n, messages, merged FROM run ORDER BY first_id DESC LIMIT 1")
+        if last is None or last[2] or last[1] >= RUN:
+            return new_run(self._connection), 0
+        return last[0], last[1]
 
     def _close_run(self, run: int, last_id: int, messages: int) -> None:
         self._connection.execute("UPDATE run SET last_id = ?, messages = ? WHERE n = ?", (last_id, messages, run))
@@ -280,163 +281,3 @@ class KeyWriter:
 
 def _number(connection: apsw.Connection, sql: str, parameters: Sequence[Any]) -> int:
     return int(scalar(connection, sql, parameters))
-
-
-class KeyReader:
-    """Looks things up in the index of one segment, up to the message it has been built to.
-
-    Everything raises one of :data:`hub.store.derived.DAMAGE` when the file turns out to be unusable.
-    """
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-        marks = read_marks(connection)
-        self.upto = marks.get("upto", 0)  #: highest message id that is in the index
-        self.seq = marks.get("seq", 0)  #: number of that message
-        self.extra_upto = marks.get("extra_upto", 0)  #: highest delivery id looked at for :meth:`extras`
-        self._early = marks.get("early", 0)
-        self._late = marks.get("late", 0)
-
-    @classmethod
-    def open(cls, segment: SegmentFile) -> KeyReader | None:
-        """None when there is no index yet."""
-        connection = open_for_reading(segment.keys_path)
-        return None if connection is None else cls(connection)
-
-    def ids_between(self, since_ms: int, until_ms: int) -> tuple[int, int]:
-        """Ids (from, below) of the indexed messages that can have been received in a span of time; 0 = open."""
-        low = first_id_at(since_ms + self._early) if since_ms else 0
-        high = first_id_at(until_ms + self._late) if until_ms else self.upto + 1
-        return low, min(high, self.upto + 1)
-
-    def envelopes(self, where: str, values: Sequence[Any], fits_routed: Callable[[str], bool] | None) -> list[int]:
-        """Numbers of the envelopes that meet a condition on ``source``, ``type`` and ``conflict``, and one on ``routed``."""
-        rows = all_rows(self._connection, f"SELECT id, routed FROM envelope WHERE {where}", values)  # noqa: S608
-        return [row[0] for row in rows if fits_routed is None or fits_routed(row[1])]
-
-    def extras(self, targets: Sequence[int] | None) -> list[int]:
-        """Messages of any segment with a delivery in this one that no route made, to one of the targets."""
-        if targets is None:
-            rows = all_rows(self._connection, "SELECT message_id FROM extra")
-        else:
-            rows = all_rows(
-                self._connection,
-                "SELECT message_id FROM extra WHERE target IN (SELECT value FROM json_each(?))",
-                (_json(targets),),
-            )
-        return [row[0] for row in rows]
-
-    def count(self, low: int, high: int, wanted: Sequence[Wanted], envelopes: Sequence[int] | None) -> int:
-        """About how many messages with ``low <= id < high`` the rarest condition leaves; counting stops early."""
-        total = 0
-        conditions = self._conditions(wanted, envelopes)
-        for run in self._runs(low, high) if conditions is not None else ():
-            total += min(self._size(run, condition, low, high) for condition in conditions or ())
-            if total >= _COUNTED:
-                break
-        return total
-
-    def ids(self, low: int, high: int, wanted: Sequence[Wanted], envelopes: Sequence[int] | None) -> Iterator[int]:
-        """Ids with ``low <= id < high`` of messages with one of the envelopes and all wanted values, newest first.
-
-        A few that don't have all the values may be among them; there must be at least one condition.
-        """
-        conditions = self._conditions(wanted, envelopes)
-        if conditions is None:
-            return
-        for run in self._runs(low, high):
-            if len(conditions) == 1:
-                yield from self._walk(run, conditions[0], (), low, high)
-                continue
-            sizes = [self._size(run, condition, low, high) for condition in conditions]
-            if min(sizes) == 0:
-                continue
-            rarest = sizes.index(min(sizes))
-            others = [
-                condition
-                for place, condition in enumerate(conditions)
-                # Where few are left, the reader of the rows sorts them out faster than a range is gathered.
-                if place != rarest and (not condition.gathered or sizes[rarest] >= _COUNTED)
-            ]
-            yield from self._walk(run, conditions[rarest], others, low, high)
-
-    def _conditions(self, wanted: Sequence[Wanted], envelopes: Sequence[int] | None) -> list[_Condition] | None:
-        """None when nothing can match."""
-        conditions = []
-        for want in wanted:
-            kind = scalar(self._connection, "SELECT id FROM kind WHERE text = ?", (want.kind,))
-            if kind is None:
-                return None
-            conditions.append(_of_value(kind, want))
-        if envelopes is not None:
-            if not envelopes:
-                return None
-            conditions.append(_of_envelopes(envelopes))
-        return conditions
-
-    def _runs(self, low: int, high: int) -> list[int]:
-        rows = all_rows(
-            self._connection, "SELECT n FROM run WHERE last_id >= ? AND first_id < ? ORDER BY n DESC", (low, high)
-        )
-        return [row[0] for row in rows]
-
-    def _size(self, run: int, condition: _Condition, low: int, high: int) -> int:
-        sql = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {condition.table} e WHERE e.run = ? AND {condition.where} "  # noqa: S608
-            f"AND e.id >= ? AND e.id < ? LIMIT {_COUNTED})"
-        )
-        return _number(self._connection, sql, (run, *condition.values, low, high))
-
-    def _walk(self, run: int, driver: _Condition, others: Sequence[_Condition], low: int, high: int) -> Iterator[int]:
-        clauses = [driver.where, "e.id >= ? AND e.id < ?"]
-        values = [run, *driver.values, low, high]
-        for other in others:
-            clause, extra = other.probe(run, driver)
-            clauses.append(clause)
-            values += extra
-        sql = f"SELECT e.id FROM {driver.table} e WHERE e.run = ? AND {' AND '.join(clauses)} ORDER BY e.id DESC"  # noqa: S608
-        last = 0
-        row_id: Any
-        for (row_id,) in self._connection.execute(sql, values):
-            if row_id != last:  # a name may contain the part that is asked for twice
-                yield row_id
-            last = row_id
-
-
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """Part of a WHERE clause on one of the two tables (alias ``e``), with its parameters."""
-
-    table: str
-    where: str
-    values: tuple[Any, ...]
-    gathered: bool = False  # a probe gathers all its ids first
-
-    def probe(self, run: int, driver: _Condition) -> tuple[str, list[Any]]:
-        """The clause that tests an entry ``e`` of another condition for this one."""
-        if self.table == "seen" and driver.table == "entry":
-            return self.where, list(self.values)  # an entry carries the envelope
-        inner = self.where.replace("e.", "x.")
-        if self.gathered:
-            return f"e.id IN (SELECT x.id FROM {self.table} x WHERE x.run = ? AND {inner})", [run, *self.values]  # noqa: S608
-        clause = f"EXISTS (SELECT 1 FROM {self.table} x WHERE x.run = ? AND {inner} AND x.id = e.id)"  # noqa: S608
-        return clause, [run, *self.values]
-
-
-def _of_envelopes(envelopes: Sequence[int]) -> _Condition:
-    if len(envelopes) == 1:
-        return _Condition("seen", "e.envelope = ?", (envelopes[0],))
-    return _Condition("seen", "e.envelope IN (SELECT value FROM json_each(?))", (_json(envelopes),))
-
-
-def _of_value(kind: int, want: Wanted) -> _Condition:
-    if not want.prefix:
-        return _Condition("entry", "e.kind = ? AND e.value = ?", (kind, want.value))
-    end = after_prefix(want.value)
-    if end is None:
-        return _Condition("entry", "e.kind = ? AND e.value >= ?", (kind, want.value), True)
-    return _Condition("entry", "e.kind = ? AND e.value >= ? AND e.value < ?", (kind, want.value, end), True)
-
-
-def _json(numbers: Sequence[int]) -> str:
-    return orjson.dumps(list(numbers)).decode()

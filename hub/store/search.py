@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,8 @@ from hub.ids import first_id_at
 from hub.message import DeliveryState
 from hub.store.base import MessageQuery, MessageRow, SearchPage
 from hub.store.derived import DAMAGE, report_damage
-from hub.store.keys import KeyReader, Wanted
+from hub.store.key_reader import KeyReader
+from hub.store.keys import Wanted
 from hub.store.lookup import Deliveries, Guests, json_list
 from hub.store.question import ID_END, Question
 from hub.store.rows import keys_from
@@ -241,10 +242,16 @@ class _SegmentSearch:
     def _candidates(self) -> Generator[int, None, None]:
         """Ids of messages, newest first, among which are all that meet the question."""
         self._keys = _opened(KeyReader, self._segment, self._segment.keys_path)
-        try:
-            self._conditions = self._index_conditions()
-        except DAMAGE:
-            self._give_up_keys()
+        with ExitStack() as stack:
+            if self._keys is not None:
+                try:
+                    stack.enter_context(self._keys.snapshot())
+                    self._conditions = self._index_conditions()
+                except DAMAGE:
+                    self._give_up_keys()
+            yield from self._by_best_index()
+
+    def _by_best_index(self) -> Iterator[int]:
         if not self._question.match:
             yield from self._by_index(self._high)
             return
@@ -328,15 +335,15 @@ class _SegmentSearch:
             return False
         if self._conditions is None or self._keys is None:
             return True
-        few_deliveries = self._delivery.count_in_state(_FEW_DELIVERIES) < _FEW_DELIVERIES
-        by_key = bool(self._conditions[0])
-        if few_deliveries is not by_key:  # few of the one kind, or presumably few of the other
-            return few_deliveries
+        deliveries = self._delivery.count_in_state(_FEW_DELIVERIES)
         try:
-            return self._keys.count(self._low, self._high, *self._conditions) >= _FEW_MESSAGES
+            messages = self._keys.count(self._low, self._high, *self._conditions)
         except DAMAGE:
             self._give_up_keys()
             return True
+        if messages >= _FEW_MESSAGES:
+            return deliveries < _FEW_DELIVERIES or not self._conditions[0]
+        return deliveries < messages
 
     def _by_keys(self, high: int) -> Iterator[int]:
         """By the business-key index, and row by row where it does not reach or when it turns out to be damaged."""

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hub.store.key_reader as reader_module
+import hub.store.key_runs as runs_module
 import hub.store.keys as keys_module
 import hub.store.search as search_module
 from hub.errors import HubError
@@ -156,7 +158,9 @@ def test_short_runs_and_small_limits_change_nothing(seed: int, tmp_path: Path, m
     """The same with many runs to a segment and with every plan taken."""
     rng = random.Random(seed)
     monkeypatch.setattr(keys_module, "RUN", rng.choice([1, 3, 10]))
-    monkeypatch.setattr(keys_module, "_COUNTED", rng.choice([1, 4]))
+    monkeypatch.setattr(runs_module, "MERGED_RUNS", rng.choice([2, 5]))
+    monkeypatch.setattr(runs_module, "_ENTRIES", rng.choice([2, 20]))
+    monkeypatch.setattr(reader_module, "_COUNTED", rng.choice([1, 4]))
     monkeypatch.setattr(keys_module, "_ENTRIES_AT_ONCE", 5)
     monkeypatch.setattr(search_module, "_FEW_DELIVERIES", rng.choice([0, 3, 1000]))
     monkeypatch.setattr(search_module, "_FEW_MESSAGES", rng.choice([0, 3, 1000]))
@@ -167,6 +171,54 @@ def test_short_runs_and_small_limits_change_nothing(seed: int, tmp_path: Path, m
     for _ in range(150):
         query = some_query(builder.messages, rng.choice, lambda: rng.random() < 0.2)
         assert ask(tmp_path, query) == the_page(builder.messages, query), query
+    builder.close()
+
+
+def test_answers_stay_the_same_while_runs_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "RUN", 10)
+    monkeypatch.setattr(runs_module, "MERGED_RUNS", 4)
+    monkeypatch.setattr(runs_module, "_ENTRIES", 30)
+    rng = random.Random(8)
+    builder = Builder(tmp_path)
+    fill(builder, rng, most=1, index=False)
+    builder.new_segment()
+    for number in range(130):
+        builder.add(keys=rng.choice(KEYS), control_id=str(number), source=rng.choice(SOURCES))
+    segment = list_segments(tmp_path)[-1]
+    writer = keys_module.KeyWriter(segment)
+    while writer.step(50):
+        pass
+    queries = [some_query(builder.messages, rng.choice, lambda: rng.random() < 0.2) for _ in range(20)]
+    queries += [MessageQuery(keys={"name": "三"}), MessageQuery(control_id="77"), MessageQuery(source="his/adt")]
+
+    def runs() -> list[tuple[int, int]]:
+        connection = apsw.Connection(str(segment.keys_path))
+        found = connection.execute("SELECT messages, merged FROM run ORDER BY first_id").fetchall()
+        connection.close()
+        return found  # type: ignore[return-value]
+
+    steps = 0
+    for complete in (False, True):
+        more = True
+        while more:
+            more = writer.merge(complete)
+            steps += 1
+            if steps == 7:  # a merge is under way: messages go on coming
+                for number in range(12):
+                    builder.add(keys=rng.choice(KEYS), control_id=f"x{number}")
+                writer.step()
+            for query in queries:
+                assert ask(tmp_path, query) == the_page(builder.messages, query), query
+        assert [run[1] for run in runs()][:3] == [1, 1, 1]
+        assert sum(run[0] for run in runs()) == 142
+    assert runs()[3:] == [(22, 1)]
+    assert steps > 30
+    writer.close()
+    connection = apsw.Connection(str(segment.keys_path))
+    for table in ("entry", "seen"):
+        left = connection.execute(f"SELECT count(*) FROM {table} WHERE run NOT IN (SELECT n FROM run)").fetchall()
+        assert left == [(0,)]
+    connection.close()
     builder.close()
 
 
