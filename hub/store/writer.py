@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from shutil import disk_usage
 from typing import Any
 
@@ -26,6 +26,7 @@ from hub.store.catalog import Catalog
 from hub.store.change import Change
 from hub.store.detector import DuplicateDetector
 from hub.store.files import ENVIRONMENT
+from hub.store.inbox import Inbox
 from hub.store.segment_writer import SegmentWriteError
 from hub.store.segments import SegmentSet
 from hub.store.unit import APPLY, FINISH, LOG, PUT, STOP, Operation, Settled, UnitWriter, rejection, settle_call
@@ -69,7 +70,7 @@ class Writer:
         min_free_disk: int,
         report: Callable[[list[Settled], int], None],
     ) -> None:
-        self.queue: SimpleQueue[Operation] = SimpleQueue()
+        self.queue = Inbox()
         self.writable = True
         self.disk_low = False
         self.unsaved = 0  # marks that could not be written before the end
