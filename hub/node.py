@@ -35,6 +35,8 @@ log = get_logger(__name__)
 #: Time calls under way get at a stop, seconds.
 GRACE_S = 10.0
 PRUNE_EVERY_S = 3600.0
+#: Parts of hub.yaml a reload does not change.
+_AT_START = ("store", "intake", "delivery", "admin", "log")
 
 
 def data_folder(config_file: Path, config: HubConfig) -> Path:
@@ -76,9 +78,11 @@ class Node:
         self.receivers: dict[str, Receiver] = {}
         self.problems: list[Problem] = []
         self._mine = mine or (lambda system: True)
+        self._outdated: set[str] = set()  # targets that could not be changed by a reload and go on as they were
         self._reloading = asyncio.Lock()
         self._indexer: IndexerProcess | None = None
         self._housekeeping: list[asyncio.Task[None]] = []
+        self._config: HubConfig  # as it was at the start
         self.deployment: Deployment
         self.store: SqliteStore
         self.engine: DeliveryEngine
@@ -91,7 +95,7 @@ class Node:
         """Load, open the store, start targets (what was left open goes first), then listen."""
         deployment = await asyncio.to_thread(load_deployment, self.config_file)
         self._tell(deployment.problems)
-        config = deployment.config
+        config = self._config = deployment.config
         data = data_folder(self.config_file, config)
         folder = worker_folder(data, self.worker)
         self.store = SqliteStore(folder, config.store, worker=self.worker)
@@ -114,17 +118,17 @@ class Node:
             )
             self.operations = Operations(self.store, self.engine)
             self._use(deployment)
-            await self.engine.start(deployment.outbound, deployment)
+            for place, error in (await self.engine.start(deployment.outbound, deployment)).items():
+                self._tell_of(place, error)
             for place, bound in deployment.inbound.items():
                 await self._listen(place, bound)
         except BaseException:
             await self.stop(0.0)
             raise
-        if self.deployment:
-            self._indexer = IndexerProcess(
-                [folder], text=config.store.text_index, text_messages=config.store.text_index_messages
-            )
-            await self._indexer.start()
+        self._indexer = IndexerProcess(
+            [folder], text=config.store.text_index, text_messages=config.store.text_index_messages
+        )
+        await self._indexer.start()
         self._housekeeping = [
             asyncio.create_task(self._prune_loop(), name="prune"),
             asyncio.create_task(self._measure_loop(), name="measure"),
@@ -140,20 +144,33 @@ class Node:
         for problem in problems:
             (log.error if problem.severity == "error" else log.warning)("%s", problem)
 
+    def _tell_of(self, place: str, error: Exception) -> None:
+        """One interface that can't listen or connect must not keep the others from working (invariant 5)."""
+        if isinstance(error, HubError):
+            problem = Problem(mask_text(error.text), key=place, remedy=error.remedy)
+        else:
+            problem = Problem(
+                t(
+                    f"the adapter failed to start: {mask_text(repr(error))}",
+                    f"适配器启动失败：{mask_text(repr(error))}",
+                ),
+                key=place,
+                remedy=t("tell the author of the adapter", "请联系适配器的作者"),
+            )
+        self.problems.append(problem)
+        log.error("%s", problem)
+
     def _make_sender(self, bound: Bound) -> Sender:
         return self.deployment.adapters[bound.contract.adapter].sender(bound)
 
     async def _listen(self, place: str, bound: Bound) -> None:
         if not self._mine(bound.system):
             return
-        receiver = self.deployment.adapters[bound.contract.adapter].receiver(bound, self.intake)
         try:
+            receiver = self.deployment.adapters[bound.contract.adapter].receiver(bound, self.intake)
             await receiver.start()
-        except HubError as error:
-            # One interface that can't listen must not keep the others from working (invariant 5).
-            problem = Problem(mask_text(error.text), key=place, remedy=error.remedy)
-            self.problems.append(problem)
-            log.error("%s", problem)
+        except Exception as error:
+            self._tell_of(place, error)
             return
         self.receivers[place] = receiver
 
@@ -186,24 +203,45 @@ class Node:
                 raise ConfigError(fresh)
             change = diff(old, new)
             self._use(new)
-            self._tell(new.problems)
+            self._tell([*new.problems, *self._later(new.config)])
             for place in change.stop_inbound:
                 if place in self.receivers:
                     await self.receivers.pop(place).stop(GRACE_S)
             for place in change.stop_outbound:
-                await self.engine.remove(place, GRACE_S)
-            for place in change.start_outbound:
-                await self.engine.add(new.outbound[place], new)
-            kept = [place for place in new.outbound if place not in change.start_outbound]
-            for place in kept:
-                keep = place not in change.restart_outbound
-                await self.engine.replace(new.outbound[place], new, keep_sender=keep)
-            for place in change.start_inbound:
-                await self._listen(place, new.inbound[place])
+                if place in self.engine.targets:
+                    await self.engine.remove(place, GRACE_S)
+            for place, bound in new.outbound.items():
+                try:
+                    if place in self.engine.targets:
+                        keep = place not in change.restart_outbound and place not in self._outdated
+                        await self.engine.replace(bound, new, keep_sender=keep)
+                    else:
+                        await self.engine.add(bound, new)
+                    self._outdated.discard(place)
+                except Exception as error:
+                    self._outdated.add(place)
+                    self._tell_of(place, error)
+            for place, bound in new.inbound.items():
+                if place not in self.receivers:  # new, changed, or it could not listen before
+                    await self._listen(place, bound)
             summary = change.as_dict()
             await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), summary, ""))
             log.info("reloaded: %s", summary)
             return summary
+
+    def _later(self, config: HubConfig) -> list[Problem]:
+        """Parts of the configuration that are read at a start only."""
+        changed = [part for part in _AT_START if getattr(config, part) != getattr(self._config, part)]
+        return [
+            Problem(
+                t("changed, and used from the next start on", "已更改，下次启动后生效"),
+                str(self.config_file),
+                key=part,
+                remedy=t("restart the hub", "请重启枢纽"),
+                severity="warning",
+            )
+            for part in changed
+        ]
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 

@@ -44,15 +44,23 @@ class DeliveryEngine:
         self._sweeper: asyncio.Task[None] | None = None
         self._backlog: dict[str, int] = {}
 
-    async def start(self, outbound: Mapping[str, Bound], world: World) -> None:
-        """Start every target; what earlier runs left open is delivered first, in order."""
+    async def start(self, outbound: Mapping[str, Bound], world: World) -> dict[str, Exception]:
+        """Start every target; what earlier runs left open is delivered first, in order.
+
+        Returns those that could not be started, with the reason; their deliveries wait in the store.
+        """
         self._backlog = await self._store.open_targets()
-        for bound in outbound.values():
-            await self.add(bound, world)
+        failed: dict[str, Exception] = {}
+        for place, bound in outbound.items():
+            try:
+                await self.add(bound, world)
+            except Exception as error:  # a bad certificate, or a bug of the adapter: its own target's misfortune
+                failed[place] = error
         for place, count in self._backlog.items():
-            if place not in self.targets:
+            if place not in outbound:
                 log.warning("%d deliveries wait for %s, which is not configured", count, place)
         self._sweeper = asyncio.create_task(self._sweep(), name="delivery sweeper")
+        return failed
 
     def plan(self, bound: Bound, world: World) -> Plan:
         return Plan(bound, world, self._config.retry)
@@ -68,7 +76,8 @@ class DeliveryEngine:
             stats=self._metrics.outbound(bound.place),
             keep_bodies=self._keep_bodies,
         )
-        await target.start(backlog=bool(self._backlog.pop(bound.place, 0)))
+        await target.start(backlog=bool(self._backlog.get(bound.place)))
+        self._backlog.pop(bound.place, None)
         self.targets[bound.place] = target
 
     async def replace(self, bound: Bound, world: World, *, keep_sender: bool) -> None:

@@ -131,8 +131,7 @@ class Site:
 
     async def audited(self) -> LedgerReport:
         """Prove from the files that nothing vanished, that they are sound, and that nobody touched the audit trail."""
-        data = data_folder(self.file, _config_of(self.file))
-        folders = sorted(data.glob("worker-*"))
+        folders = sorted((self.folder / "var").glob("worker-*"))
         assert folders
         for folder in folders:
             reader = open_reader([folder])
@@ -144,12 +143,6 @@ class Site:
             finally:
                 await reader.close()
         return report
-
-
-def _config_of(file: Path) -> Any:
-    from hub.config import load_config
-
-    return load_config(file).hub
 
 
 class Hub:
