@@ -18,7 +18,8 @@ from hub.i18n import t
 from hub.ids import id_text
 from hub.mapping import CompiledMapping, Context
 from hub.masking import mask_text
-from hub.message import Delivery, Direction, Message
+from hub.message import CallRecord, Delivery, Direction, Message, Outcome
+from hub.router import WHOLE_TARGET
 from hub.store.base import MessageQuery, StoreReader
 
 __all__ = ["Replayed", "Replayer"]
@@ -31,6 +32,7 @@ class Replayed:
     message_id: int
     target: str
     outputs: list[bytes] = field(default_factory=list)
+    order_key: str = ""  # of a delivery that sends the outputs
     mapping: str = ""  # stamp of the mapping used now
     mapping_before: str = ""  # stamp of the mapping used last time
     changes: list[Change] | None = None  # None: there is nothing to compare with
@@ -52,6 +54,13 @@ class Replayed:
             "error": self.error,
             "changes": [{"path": c.path, "kind": c.kind, "old": c.old, "new": c.new} for c in self.changes or ()],
         }
+
+
+def _sent(call: CallRecord, message: Message) -> bytes | None:
+    """What went out in an attempt; None where that was not kept."""
+    if call.request is not None or call.mapping:
+        return call.request
+    return message.raw
 
 
 class Replayer:
@@ -83,7 +92,8 @@ class Replayer:
                 t(f"there is no message {id_text(message_id)}", f"没有消息 {id_text(message_id)}"),
                 code="message.unknown",
             )
-        earlier = [d for d in await self._reader.deliveries_of(message_id) if not d.parent]
+        everything = await self._reader.deliveries_of(message_id)
+        earlier = [d for d in everything if not d.parent]
         if target:
             chosen = [d for d in earlier if d.target == target][-1:] or [
                 Delivery(id=0, message_id=message_id, route="", target=target)
@@ -93,11 +103,15 @@ class Replayer:
         calls = await self._reader.calls_of(message_id)
         results = []
         for delivery in chosen:
-            family = {d.id for d in await self._reader.deliveries_of(message_id) if d.parent == delivery.id}
+            family = {d.id for d in everything if delivery.id in (d.id, d.parent)} if delivery.id else set()
             last: dict[int, tuple[bytes | None, str]] = {}
             for call in calls:
-                if call.direction is Direction.OUT and call.delivery_id in family | {delivery.id}:
-                    last[call.delivery_id] = (call.request, call.mapping)
+                if (
+                    call.direction is Direction.OUT
+                    and call.delivery_id in family
+                    and call.outcome is not Outcome.FAILED
+                ):
+                    last[call.delivery_id] = (_sent(call, message), call.mapping)
             results.append(self._one(message, delivery, mapping, last))
         return results
 
@@ -113,14 +127,18 @@ class Replayer:
         if plan is None:
             done.error = t(f"target {delivery.target} is not configured", f"目标 {delivery.target} 未配置")
             return done
-        before = [request if request is not None else message.raw for _, (request, _) in sorted(last.items())]
+        if delivery.id:
+            done.order_key = delivery.order_key
+        elif plan.bound.contract.order_by != "":
+            done.order_key = WHOLE_TARGET  # stricter than the contract may ask for, never looser
+        before = [request for _, (request, _) in sorted(last.items()) if request is not None]
         done.mapping_before = next((stamp for _, stamp in last.values() if stamp), "")
         try:
             done.outputs, done.mapping = self._outputs(message, delivery, plan, mapping)
         except (HubError, StepError) as error:
             done.error = mask_text(str(error))
             return done
-        if before:
+        if before and len(before) == len(last):
             codec = plan.bound.codec.name
             if len(before) == len(done.outputs):
                 done.changes = []

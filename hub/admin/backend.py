@@ -54,6 +54,31 @@ class Backend(ABC):
     async def reload(self, actor: str) -> dict[str, Any]: ...
 
 
+def _ids(order: dict[str, Any]) -> list[int]:
+    """The ids an order names; none: it has to have a query."""
+    ids = order.get("ids") or []
+    if not isinstance(ids, list):
+        raise BadQuery(t("ids: a list of ids", "ids：编号列表"))
+    return parse_ids(ids)
+
+
+def _selection(order: dict[str, Any]) -> dict[str, str]:
+    """The query of an order, as parameters. An order for everything there is must be a mistake."""
+    query = order.get("query") or {}
+    if not isinstance(query, dict):
+        raise BadQuery(t("query: an object of names and values", "query：名称与值的对象"))
+    if not query:
+        raise BadQuery(t("say which: ids or query", "请用 ids 或 query 指明对象"))
+    return {str(name): str(value) for name, value in query.items()}
+
+
+def _most(order: dict[str, Any], default: int) -> int:
+    most = order.get("most", default)
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise BadQuery(t("most: a number from 1", "most：不小于 1 的数"))
+    return min(most, MOST)
+
+
 class NodeBackend(Backend):
     """The worker in this process."""
 
@@ -79,13 +104,9 @@ class NodeBackend(Backend):
         if chosen is None:
             raise BadQuery(t(f"{verb!r} is none of {', '.join(VERBS)}", f"{verb!r} 不在 {', '.join(VERBS)} 之中"))
         operations = self._node.operations
-        if order.get("ids"):
-            ids = parse_ids(list(order["ids"]))
-        else:
-            selection = {str(k): str(v) for k, v in dict(order.get("query") or {}).items()}
-            if not selection:
-                raise BadQuery(t("name the deliveries: ids or query", "请用 ids 或 query 指明投递"))
-            ids = await operations.select(delivery_query(selection), min(int(order.get("most", MOST)), MOST))
+        ids = _ids(order)
+        if not ids:
+            ids = await operations.select(delivery_query(_selection(order)), _most(order, MOST))
         step = order.get("step", "auto")
         if step not in ("auto", "map", "send"):
             raise BadQuery(t("step: auto, map or send", "step：auto、map 或 send"))
@@ -107,12 +128,10 @@ class NodeBackend(Backend):
         name = str(order.get("mapping", ""))
         mapping = node.deployment.mappings.get(name) if name else None
         dry = bool(order.get("dry_run", True))
-        if order.get("ids"):
-            ids = parse_ids(list(order["ids"]))
-        else:
-            selection = {str(k): str(v) for k, v in dict(order.get("query") or {}).items()}
-            most = min(int(order.get("most", 1000)), MOST)
-            ids = [i async for i in replayer.select(message_query(selection, self.salt), most)]
+        ids = _ids(order)
+        if not ids:
+            found = replayer.select(message_query(_selection(order), self.salt), _most(order, 1000))
+            ids = sorted([i async for i in found])  # found newest first, sent in the order of arrival
         results = []
         made: list[Delivery] = []
         for message_id in ids:
@@ -127,6 +146,7 @@ class NodeBackend(Backend):
                         message_id=message_id,
                         route="",
                         target=done.target,
+                        order_key=done.order_key,
                         part=number if count > 1 else 0,
                         payload=body,
                     )
