@@ -101,7 +101,9 @@ def _kind(kind: str, version: str, component: str) -> str:
 def _accepted(raw: bytes, code: str) -> bytes | None:
     """What :func:`build_ack` answers to nearly all messages, in half the time: usual delimiters, CR, an ASCII header."""
     end = raw.find(b"\r", 9, _LONGEST_HEADER)
-    header = raw[: max(end, 0)]
+    if end < 0:
+        return None
+    header = raw[:end]
     if not header.isascii() or b"\n" in header or b"\x1c" in header:
         return None
     fields = header.decode("ascii").split("|", _CHARSET)

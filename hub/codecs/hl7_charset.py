@@ -152,12 +152,16 @@ def decode_wide(raw: bytes, charset: str) -> tuple[str, str] | None:
 
 def declared_name(raw: bytes) -> str:
     """MSH-18, first repetition, read from the bytes of a message or its header; ``""`` when it is absent."""
-    start = raw.find(b"MSH", 0, _HEAD)
+    start = 0 if raw.startswith(b"MSH") else raw.find(b"MSH", 0, _HEAD)
     if start < 0:
         return ""
-    header = raw[start : start + _LONGEST_HEADER].split(b"\r", 1)[0].split(b"\n", 1)[0]
+    limit = start + _LONGEST_HEADER
+    end = raw.find(b"\r", start, limit)
+    header = raw[start : end if end > 0 else limit]
+    if b"\n" in header:
+        header = header[: header.index(b"\n")]
     # The trail byte of a character in GBK may look like a separator, so that the header can't be split as bytes.
-    text, _ = decode_text(header, "")
+    text = header.decode("ascii") if header.isascii() else decode_text(header, "")[0]
     fields = text.split(text[3:4] or "|", 18)
     if len(fields) <= 17:
         return ""
