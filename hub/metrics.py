@@ -107,7 +107,7 @@ class InboundStats:
 class OutboundStats:
     """Counters of one target; attributes are incremented by delivery."""
 
-    __slots__ = ("attempts", "breaker", "dead", "delivered", "oldest_age", "paused", "queue", "retried", "seconds")
+    __slots__ = ("attempts", "breaker", "dead", "delivered", "oldest_age", "queue", "retried", "seconds")
 
     def __init__(self) -> None:
         self.attempts = [0] * len(Outcome)
@@ -117,7 +117,6 @@ class OutboundStats:
         self.seconds = Histogram()
         self.queue: dict[str, int] = dict.fromkeys(_QUEUE_STATES, 0)
         self.breaker = "closed"
-        self.paused = False
         self.oldest_age: float | None = None  # seconds; None: not told
 
     def attempt(self, outcome: Outcome, seconds: float) -> None:
@@ -126,12 +125,11 @@ class OutboundStats:
         self.seconds.observe(seconds)
 
     def watch(self, status: Mapping[str, object]) -> None:
-        """Take over what a target says of itself: ``ready``, ``in_flight``, ``retrying``, ``breaker``, ``paused``, ``oldest_age``."""
+        """Take over what a target says of itself: ``ready``, ``in_flight``, ``retrying``, ``breaker``, ``oldest_age``."""
         for state in _QUEUE_STATES:
             value = status.get(state, 0)
             self.queue[state] = value if isinstance(value, int) else 0
         self.breaker = str(status.get("breaker", "closed"))
-        self.paused = bool(status.get("paused", False))
         age = status.get("oldest_age")
         self.oldest_age = float(age) if isinstance(age, int | float) else None
 
@@ -144,7 +142,6 @@ class OutboundStats:
             "seconds": self.seconds.summary(),
             "queue": dict(self.queue),
             "breaker": self.breaker,
-            "paused": self.paused,
         }
         if self.oldest_age is not None:
             figures["oldest_age"] = self.oldest_age
@@ -303,7 +300,6 @@ def _outbound_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metri
     breaker = GaugeMetricFamily(
         "tongqu_outbound_breaker", "1 for the state the circuit breaker is in.", labels=("target", "state")
     )
-    paused = GaugeMetricFamily("tongqu_outbound_paused", "1 while an operator holds the target.", labels=("target",))
     oldest = GaugeMetricFamily(
         "tongqu_outbound_oldest_seconds", "Age of the oldest delivery that waits.", labels=("target",)
     )
@@ -317,10 +313,9 @@ def _outbound_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metri
             queue.add_metric((target, state), number)
         for state in _BREAKER_STATES:
             breaker.add_metric((target, state), float(stats.breaker == state))
-        paused.add_metric((target,), float(stats.paused))
         if stats.oldest_age is not None:
             oldest.add_metric((target,), stats.oldest_age)
-    yield from (attempts, seconds, queue, breaker, paused, oldest)
+    yield from (attempts, seconds, queue, breaker, oldest)
 
 
 def _store_families(stats: StoreStats) -> Iterator[Metric]:

@@ -99,6 +99,7 @@ class Node:
         data = data_folder(self.config_file, config)
         folder = worker_folder(data, self.worker)
         self.store = SqliteStore(folder, config.store, worker=self.worker)
+        self.store.on_commit = self.metrics.store.commit
         await self.store.open()
         try:
             self.engine = DeliveryEngine(

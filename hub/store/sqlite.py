@@ -53,6 +53,8 @@ class SqliteStore(Store):
         self._limit_bytes = config.queue_bytes
         self._dropped = 0
         self._closed = True
+        #: Told after each commit, on the event loop: operations in it, seconds it took with its fsync.
+        self.on_commit: Callable[[int, float], None] | None = None
 
     async def open(self) -> None:
         self._loop = self._loop or asyncio.get_running_loop()
@@ -190,16 +192,18 @@ class SqliteStore(Store):
 
     # -- reports from the writer ---------------------------------------------------------------------------------
 
-    def _report(self, results: list[Settled], count: int) -> None:
+    def _report(self, results: list[Settled], count: int, seconds: float) -> None:
         """Called in the writer's thread after each batch."""
         assert self._loop is not None  # noqa: S101 - set by open()
         try:
-            self._loop.call_soon_threadsafe(self._settle, results, count)
+            self._loop.call_soon_threadsafe(self._settle, results, count, seconds)
         except RuntimeError:  # the loop is closed: nobody is left to be told
             log.debug("the event loop is closed, %d results are not reported", len(results))
 
-    def _settle(self, results: list[Settled], count: int) -> None:
+    def _settle(self, results: list[Settled], count: int, seconds: float) -> None:
         self._queued -= count
+        if count and self.on_commit is not None:
+            self.on_commit(count, seconds)
         size = 0
         for operation, result in results:
             kind = operation[0]

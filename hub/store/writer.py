@@ -68,7 +68,7 @@ class Writer:
         next_seq: int,
         highest_id: int,
         min_free_disk: int,
-        report: Callable[[list[Settled], int], None],
+        report: Callable[[list[Settled], int, float], None],
     ) -> None:
         self.queue = Inbox()
         self.writable = True
@@ -113,9 +113,11 @@ class Writer:
         stopping = False
         while not stopping:
             taken: list[Operation] = []
+            begun = time.perf_counter()
             try:
                 if self.writable:
                     stopping = self._take(taken)
+                    begun = time.perf_counter()
                     self._write(taken)
                 else:
                     stopping = self._wait(taken)
@@ -123,13 +125,13 @@ class Writer:
             except Exception as error:
                 log.exception("the store's writer met an unexpected error")
                 self._lose(taken, error)
-            self._flush_results(len(taken))
+            self._flush_results(len(taken), time.perf_counter() - begun)
         for _ in range(_LAST_TRIES):
             if self.writable:
                 break
             time.sleep(self._pause)
             self._recover()
-            self._flush_results(0)
+            self._flush_results(0, 0.0)
         self._end()
 
     def _take(self, taken: list[Operation]) -> bool:
@@ -171,11 +173,11 @@ class Writer:
                 break
         return False
 
-    def _flush_results(self, count: int) -> None:
+    def _flush_results(self, count: int, seconds: float) -> None:
         if count or self._results:
             results = self._results.copy()
             self._results.clear()
-            self._report(results, count)
+            self._report(results, count, seconds)
 
     def _lose(self, operations: list[Operation], error: BaseException) -> None:
         """Answer what has no answer yet, so that nobody waits for ever."""

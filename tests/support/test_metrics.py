@@ -52,7 +52,6 @@ def busy() -> Metrics:
             "in_flight": 2,
             "retrying": 1,
             "breaker": "half_open",
-            "paused": True,
             "oldest_age": 12.5,
             "x": "y",
         }
@@ -88,7 +87,6 @@ def test_prometheus_text() -> None:
     assert value(found, "tongqu_outbound_queue", state="retrying", **target) == 1
     assert value(found, "tongqu_outbound_breaker", state="half_open", **target) == 1
     assert value(found, "tongqu_outbound_breaker", state="closed", **target) == 0
-    assert value(found, "tongqu_outbound_paused", **target) == 1
     assert value(found, "tongqu_outbound_oldest_seconds", **target) == 12.5
     assert value(found, "tongqu_store_queued") == 17
     assert value(found, "tongqu_store_writable") == 0
@@ -116,7 +114,7 @@ def test_snapshot_is_json_and_says_the_same() -> None:
     assert out["attempts"] == {"ok": 3, "unreachable": 1}
     assert (out["delivered"], out["dead"], out["retried"]) == (3, 4, 1)
     assert out["queue"] == {"ready": 5, "in_flight": 2, "retrying": 1}
-    assert (out["breaker"], out["paused"], out["oldest_age"]) == ("half_open", True, 12.5)
+    assert (out["breaker"], out["oldest_age"]) == ("half_open", 12.5)
     assert out["seconds"]["count"] == 4
     assert 0.01 <= out["seconds"]["p50"] <= 0.025
     assert 1.0 <= out["seconds"]["p99"] <= 1.5
