@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(params=["quick", pytest.param("long", marks=[pytest.mark.chaos, pytest.mark.timeout(7200)])])
 def rounds(request: pytest.FixtureRequest) -> int:
     """How often to do it: a few times in every run of the tests, as often as asked in the long ones."""
-    quick = getattr(request.function, "quick_rounds", 3)
+    quick = getattr(request.function, "quick_rounds", 1)
     return int(request.config.getoption("--chaos-rounds", 20)) if request.param == "long" else quick
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-__all__ = ["Call", "CheckingSink", "HttpSink", "MllpSink", "answer", "shares"]
+__all__ = ["WAYS", "Call", "CheckingSink", "HttpSink", "MllpSink", "answer", "shares"]
 
 #: How a call can end. ``error`` and ``busy`` are honest refusals: no effect. In all others the effect has happened.
 WAYS = ("answer", "error", "busy", "stall", "late", "lost", "cut", "garbage")
@@ -79,6 +79,7 @@ class CheckingSink(ABC):
         self.repeated = 0  # calls whose key had taken effect before
         self.ways: Counter[str] = Counter()
         self.effects: dict[str, float] = {}  # control id -> time.monotonic() of its effect
+        self.history: list[str] = []  # control ids in the order of the calls
         self.faults: list[str] = []
         self._tries: Counter[str] = Counter()
         self._known: dict[str, bytes] = {}  # idempotency key -> body that took effect
@@ -122,6 +123,7 @@ class CheckingSink(ABC):
     def take(self, key: str, control: str, body: bytes, era: int) -> str:
         """Record a call; returns the way it is to end."""
         self.calls += 1
+        self.history.append(control)
         self._tries[key] += 1
         call = Call(key, control, body, self._tries[key])
         way = self.manner(call)
