@@ -19,7 +19,8 @@ from hub.store.files import remove_file
 from hub.store.segment import SegmentFile, open_read_only
 
 __all__ = [
-    "DAMAGE",
+    "BROKEN",
+    "UNUSABLE",
     "SegmentUnreadable",
     "drop",
     "marker_of",
@@ -28,22 +29,15 @@ __all__ = [
     "open_for_writing",
     "read_marks",
     "read_segment",
-    "report_damage",
+    "report",
     "transaction",
     "write_marks",
 ]
 
-#: What SQLite raises for a file that is damaged, was cut off, is something else, or has just been removed.
-DAMAGE = (
-    apsw.CorruptError,
-    apsw.NotADBError,
-    apsw.SQLError,
-    apsw.CantOpenError,
-    apsw.IOError,
-    apsw.MismatchError,
-    apsw.ReadOnlyError,
-    apsw.FormatError,
-)
+#: What SQLite raises for a file that is damaged, was cut off, is something else or lacks a table.
+BROKEN = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.MismatchError, apsw.FormatError)
+#: What it raises for a file that can't be used, which need not be the fault of the file.
+UNUSABLE = (*BROKEN, apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError)
 _BUSY_MS = 5_000
 _KEPT_OPEN = 32  # connections per reading thread
 _CHECKPOINT_PAGES = 8_000
@@ -62,10 +56,11 @@ def marker_of(path: Path) -> Path:
     return path.with_suffix(".rebuild")
 
 
-def report_damage(path: Path) -> None:
-    """Ask for ``path`` to be built again; in vain where the reader may not write, and then the next one asks."""
-    with contextlib.suppress(OSError):
-        marker_of(path).touch()
+def report(path: Path, error: Exception) -> None:
+    """Ask for ``path`` to be built again when it is broken; in vain where the reader may not write, then another one asks."""
+    if isinstance(error, BROKEN):
+        with contextlib.suppress(OSError):
+            marker_of(path).touch()
 
 
 def drop(path: Path) -> None:
@@ -82,7 +77,7 @@ def open_for_writing(path: Path, schema: str, version: int) -> apsw.Connection:
     if path.exists() and not marker_of(path).exists():
         try:
             return _open_existing(path, version)
-        except DAMAGE:
+        except BROKEN:
             pass
     drop(path)
     _create(path, schema, version)
@@ -136,7 +131,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 def open_for_reading(path: Path) -> apsw.Connection | None:
     """The calling thread's read-only connection to an index; None when there is no such file.
 
-    A file that was replaced since is opened again. Raises one of :data:`DAMAGE` when the file is unusable.
+    A file that was replaced since is opened again. Raises one of :data:`UNUSABLE` when the file is unusable.
     """
     cache: OrderedDict[Path, tuple[_Identity, apsw.Connection]] | None = getattr(_open, "cache", None)
     if cache is None:

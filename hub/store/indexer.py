@@ -24,7 +24,7 @@ from pathlib import Path
 import apsw
 
 import hub
-from hub.store.derived import SegmentUnreadable, drop, newest, read_segment
+from hub.store.derived import BROKEN, SegmentUnreadable, drop, newest, read_segment
 from hub.store.keys import BATCH, KeyWriter
 from hub.store.segment import Connections, SegmentFile, list_segments
 from hub.store.text import TextWriter
@@ -149,7 +149,7 @@ class FolderIndexer:
     def recover(self, error: Exception) -> None:
         """Begin again after an error: close everything; what is in the files tells how far they go. A damaged index is removed."""
         log.warning("%s: indexing interrupted: %s", self._busy.name if self._busy else self._folder.name, error)
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError) and self._busy is not None:
+        if isinstance(error, BROKEN) and self._busy is not None:
             self._remove(self._busy)
         self.close()
         self._done.clear()
@@ -226,7 +226,7 @@ def index_now(folder: Path, text: bool = True, limit: int | None = None, text_me
     try:
         try:
             return indexer.catch_up(limit)
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+        except BROKEN as error:
             indexer.recover(error)
             return indexer.catch_up(limit)
     finally:

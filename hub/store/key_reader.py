@@ -25,7 +25,7 @@ _COUNTED = 500
 class KeyReader:
     """Looks things up in the index of one segment, up to the message it has been built to.
 
-    Everything raises one of :data:`hub.store.derived.DAMAGE` when the file turns out to be unusable.
+    Everything raises one of :data:`hub.store.derived.UNUSABLE` when the file turns out to be unusable.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:

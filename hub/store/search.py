@@ -24,7 +24,7 @@ import apsw
 from hub.ids import first_id_at
 from hub.message import DeliveryState
 from hub.store.base import MessageQuery, MessageRow, SearchPage
-from hub.store.derived import DAMAGE, report_damage
+from hub.store.derived import UNUSABLE, report
 from hub.store.key_reader import KeyReader
 from hub.store.keys import Wanted
 from hub.store.lookup import Deliveries, Guests, json_list
@@ -101,8 +101,8 @@ def _opened(kind: type[_Reader], segment: SegmentFile, path: Path) -> _Reader | 
     """The index of a segment; None when there is none that can be used."""
     try:
         return kind.open(segment)
-    except DAMAGE:
-        report_damage(path)
+    except UNUSABLE as error:
+        report(path, error)
         return None
 
 
@@ -247,8 +247,8 @@ class _SegmentSearch:
                 try:
                     stack.enter_context(self._keys.snapshot())
                     self._conditions = self._index_conditions()
-                except DAMAGE:
-                    self._give_up_keys()
+                except UNUSABLE as error:
+                    self._give_up_keys(error)
             yield from self._by_best_index()
 
     def _by_best_index(self) -> Iterator[int]:
@@ -259,8 +259,8 @@ class _SegmentSearch:
         if text is not None:
             yield from self._by_text(text)
 
-    def _give_up_keys(self) -> None:
-        report_damage(self._segment.keys_path)
+    def _give_up_keys(self, error: Exception) -> None:
+        report(self._segment.keys_path, error)
         self._keys = self._conditions = None
 
     def _by_text(self, text: TextReader) -> Iterator[int]:
@@ -269,16 +269,16 @@ class _SegmentSearch:
             try:
                 for low, end in self._spans(high):
                     yield from text.ids(match, low, end)
-            except DAMAGE:
-                report_damage(self._segment.text_path)
+            except UNUSABLE as error:
+                report(self._segment.text_path, error)
             return
         candidates = self._by_index(high)
         size = _CHUNK
         while chunk := list(islice(candidates, size)):
             try:
                 found = text.among(match, chunk)
-            except DAMAGE:
-                report_damage(self._segment.text_path)
+            except UNUSABLE as error:
+                report(self._segment.text_path, error)
                 return
             yield from found
             size = min(size * 2, 2 * _CHUNK_MOST)
@@ -338,8 +338,8 @@ class _SegmentSearch:
         deliveries = self._delivery.count_in_state(_FEW_DELIVERIES)
         try:
             messages = self._keys.count(self._low, self._high, *self._conditions)
-        except DAMAGE:
-            self._give_up_keys()
+        except UNUSABLE as error:
+            self._give_up_keys(error)
             return True
         if messages >= _FEW_MESSAGES:
             return deliveries < _FEW_DELIVERIES or not self._conditions[0]
@@ -355,8 +355,8 @@ class _SegmentSearch:
             try:
                 for last in self._keys.ids(first, end, *self._conditions):
                     yield last
-            except DAMAGE:
-                self._give_up_keys()
+            except UNUSABLE as error:
+                self._give_up_keys(error)
                 yield from self._scan(first, last)
 
     def _scan(self, low: int, high: int) -> Iterator[int]:
@@ -406,7 +406,7 @@ class _SegmentSearch:
         if self._keys is not None:
             try:
                 known, upto = self._keys.extras(self._delivery.targets), self._keys.extra_upto
-            except DAMAGE:
-                self._give_up_keys()
+            except UNUSABLE as error:
+                self._give_up_keys(error)
         found = {*known, *self._delivery.unrouted(upto)}
         return sorted((row_id for row_id in found if self._low <= row_id < high), reverse=True)

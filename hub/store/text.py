@@ -262,7 +262,7 @@ class TextWriter:
 class TextReader:
     """Looks words up in the index of one segment.
 
-    Everything raises one of :data:`hub.store.derived.DAMAGE` when the file turns out to be unusable.
+    Everything raises one of :data:`hub.store.derived.UNUSABLE` when the file turns out to be unusable.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
