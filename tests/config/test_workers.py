@@ -4,12 +4,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hub.codecs.registry import builtin_codecs
 from hypothesis import given
 from hypothesis import strategies as st
 
 import hub.registry
 from hub.api import Bound
+from hub.codecs.registry import builtin_codecs
 from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
 from hub.deployment import Deployment, assign_workers
 from hub.errors import ConfigError

@@ -6,10 +6,11 @@ import random
 from collections import defaultdict
 
 import pytest
-from hub.delivery.queue import PARK_ABOVE, WAITING_WINDOWS, KeyedQueue
-from hub.message import Delivery
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hub.delivery.queue import PARK_ABOVE, WAITING_WINDOWS, KeyedQueue
+from hub.message import Delivery
 
 
 def delivery(number: int, key: str) -> Delivery:
