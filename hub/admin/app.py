@@ -180,7 +180,9 @@ async def ledger(request: web.Request, backend: Backend) -> web.Response:
 
 async def audit(request: web.Request, backend: Backend) -> web.Response:
     after = request.query.get("after", "0")
-    return _json({"entries": await backend.reader.audit(int(after) if after.isdecimal() else 0)})
+    if not (after.isascii() and after.isdecimal() and len(after) < 19):
+        raise BadQuery(t("after: the number of an entry", "after：条目编号"))
+    return _json({"entries": await backend.reader.audit(int(after))})
 
 
 _TIMES = (("since", "from this time on (ISO 8601, or -15m)"), ("until", "before this time"))
@@ -321,7 +323,7 @@ def _guarded(operation: Operation, token: str) -> Callable[[web.Request], Awaita
     wanted = f"Bearer {token}".encode()
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if not operation.open and not hmac.compare_digest(given, wanted):
             refusal = problem(401, "auth.required", t("a valid bearer token is needed", "需要有效的 Bearer 令牌"))
             refusal.headers["WWW-Authenticate"] = 'Bearer realm="tongqu"'
@@ -354,7 +356,12 @@ async def _harden(
     """A page of another site must not reach this API through somebody's browser, nor may answers be cached."""
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         return problem(403, "auth.cross_site", t("not from another site", "不接受跨站请求"))
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:  # no such path, wrong method, body too large
+        response = problem(error.status, f"http.{error.status}", error.reason)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 
 from hub.admin.backend import Backend
-from hub.errors import HubError
+from hub.admin.present import BadQuery
+from hub.errors import ConfigError, HubError, Problem, StoreBusy
 from hub.i18n import t
 from hub.ids import parse_id, worker_of
 from hub.metrics import merge
+from hub.operations import VERBS
 from hub.store.base import StoreReader
 
 __all__ = ["FrontBackend"]
@@ -24,6 +27,22 @@ class WorkerRefused(HubError):
     """A worker answered with an error; its text is passed on."""
 
     code = "worker.refused"
+
+
+def _refusal(worker: int, status: int, data: bytes) -> HubError:
+    """A worker's refusal as the error it was there, so that the caller gets the same status."""
+    try:
+        detail = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return WorkerRefused(f"worker {worker}: HTTP {status}")
+    text, code = str(detail.get("detail", "")), str(detail.get("code", ""))
+    if status == 400:
+        return BadQuery(text, code=code)
+    if status == 503:
+        return StoreBusy(text, code=code)
+    if "problems" in detail:
+        return ConfigError([Problem(**problem) for problem in detail["problems"]])
+    return WorkerRefused(text, code=code, remedy=str(detail.get("remedy", "")))
 
 
 class FrontBackend(Backend):
@@ -51,11 +70,7 @@ class FrontBackend(Backend):
         except aiohttp.ClientError as error:
             raise WorkerRefused(t(f"worker {worker} does not answer", f"工作进程 {worker} 无应答")) from error
         if response.status >= 400 and path != "/readyz":
-            try:
-                detail = orjson.loads(data)
-                raise WorkerRefused(str(detail.get("detail", "")), code=str(detail.get("code", "")))
-            except orjson.JSONDecodeError as error:
-                raise WorkerRefused(f"worker {worker}: HTTP {response.status}") from error
+            raise _refusal(worker, response.status, data)
         return data
 
     async def _all(self, method: str, path: str, body: bytes | None = None, actor: str = "") -> dict[int, Any]:
@@ -89,12 +104,14 @@ class FrontBackend(Backend):
         """An order by ids goes to the workers the ids name, one by query to all of them."""
         if not order.get("ids"):
             return dict.fromkeys(self._sessions, order)
+        if not isinstance(order["ids"], list):
+            raise BadQuery(t("ids: a list of ids", "ids：编号列表"))
         shares: dict[int, list[str]] = {}
         for text in order["ids"]:
             try:
                 worker = worker_of(parse_id(str(text)))
             except ValueError as error:
-                raise WorkerRefused(str(error), code="query.invalid") from error
+                raise BadQuery(str(error)) from error
             if worker not in self._sessions:
                 raise WorkerRefused(t(f"{text}: no worker {worker}", f"{text}：没有工作进程 {worker}"))
             shares.setdefault(worker, []).append(str(text))
@@ -108,6 +125,8 @@ class FrontBackend(Backend):
         return [orjson.loads(answer) for answer in answers]
 
     async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        if verb not in VERBS:
+            raise BadQuery(t(f"{verb!r} is none of {', '.join(VERBS)}", f"{verb!r} 不在 {', '.join(VERBS)} 之中"))
         answers = await self._spread(f"/api/v1/deliveries/{verb}", order, actor)
         return {
             "done": [i for a in answers for i in a["done"]],
@@ -127,7 +146,7 @@ class FrontBackend(Backend):
         status = await self.status()
         owner = next((w["worker"] for w in status["workers"] if place in w["inbound"]), next(iter(self._sessions)))
         answer: dict[str, Any] = orjson.loads(
-            await self._ask(owner, "POST", f"/api/v1/interfaces/{place}/messages", raw, actor)
+            await self._ask(owner, "POST", f"/api/v1/interfaces/{quote(place)}/messages", raw, actor)
         )
         return answer
 
