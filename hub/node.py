@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from hub.metrics import Metrics
 from hub.operations import Operations
 from hub.replay import Replayer
 from hub.router import Router
+from hub.secrets import made_once
 from hub.store.indexer import IndexerProcess
 from hub.store.sqlite import SqliteStore
 
@@ -50,21 +49,7 @@ def worker_folder(data: Path, worker: int) -> Path:
 
 def salt_of(data: Path) -> bytes:
     """The key of the hashes under which ID numbers are searched; made at first start, readable by the owner only."""
-    path = data / "index.salt"
-    if path.exists():
-        return path.read_bytes()
-    data.mkdir(parents=True, exist_ok=True)
-    made = data / f"index.salt.{os.getpid()}"
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
-        file.flush()
-        os.fsync(file.fileno())
-    # Workers start at the same moment: the name appears with its content, and the first one wins.
-    with contextlib.suppress(FileExistsError):
-        os.link(made, path)
-    made.unlink()
-    return path.read_bytes()
+    return made_once(data / "index.salt", lambda: secrets.token_bytes(32))
 
 
 class Node:
@@ -225,7 +210,9 @@ class Node:
             for place, bound in new.inbound.items():
                 if place not in self.receivers:  # new, changed, or it could not listen before
                     await self._listen(place, bound)
-            summary = change.as_dict()
+            before = old.mappings.stamps
+            now = new.mappings.stamps
+            summary = change.as_dict() | {"mappings": sorted(n for n, stamp in now.items() if before.get(n) != stamp)}
             await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), summary, ""))
             log.info("reloaded: %s", summary)
             return summary

@@ -111,7 +111,9 @@ class Replayer:
                     and call.delivery_id in family
                     and call.outcome is not Outcome.FAILED
                 ):
-                    last[call.delivery_id] = (_sent(call, message), call.mapping)
+                    # An attempt with fixed bytes has no mapping of its own: the one that made the bytes counts.
+                    stamp = call.mapping or last.get(call.delivery_id, (None, ""))[1]
+                    last[call.delivery_id] = (_sent(call, message), stamp)
             results.append(self._one(message, delivery, mapping, last))
         return results
 

@@ -14,12 +14,14 @@ from hub.admin.backend import NodeBackend
 from hub.admin.front import FrontBackend
 from hub.admin.serve import AdminServer, token_of
 from hub.config import load_config
+from hub.contract import HubConfig
 from hub.deployment import assign_workers, load_deployment
-from hub.errors import HubError
+from hub.errors import ConfigError, HubError
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, salt_of, worker_folder
+from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
 
 __all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
@@ -100,8 +102,25 @@ async def run_single(config_file: Path, ready: Callable[[Node, str], None] | Non
     """Everything in this process; returns the exit status once told to stop."""
     stop = _stop_event()
     hub = load_config(config_file)
-    if not hub.unusable:
-        await _nothing_left_behind(data_folder(config_file, hub.hub), 1)
+    if hub.unusable:
+        raise ConfigError(hub.problems)
+    lock = _own(data_folder(config_file, hub.hub))
+    try:
+        return await _run_node(config_file, stop, ready, data_folder(config_file, hub.hub))
+    finally:
+        lock.release()
+
+
+def _own(data: Path) -> FolderLock:
+    """One hub per data folder: workers of a second one would only fight over the stores."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return FolderLock(data)
+
+
+async def _run_node(
+    config_file: Path, stop: asyncio.Event, ready: Callable[[Node, str], None] | None, data: Path
+) -> int:
+    await _nothing_left_behind(data, 1)
     node = Node(config_file)
     await node.start()
     _calm_collector()
@@ -149,7 +168,7 @@ class _Child:
         self.worker = worker
         self.ready = asyncio.Event()
         self._command = [
-            *(sys.executable, "-m", "hub.cli", "run", "--config", str(config_file)),
+            *(sys.executable, "-P", "-m", "hub.cli", "run", "--config", str(config_file)),
             *("--workers", str(workers), "--worker", str(worker)),
         ]
         self._process: asyncio.subprocess.Process | None = None
@@ -202,6 +221,21 @@ async def run_supervisor(config_file: Path, workers: int, ready: Callable[[str],
     deployment = await asyncio.to_thread(load_deployment, config_file)
     config = deployment.config
     data = data_folder(config_file, config)
+    lock = _own(data)
+    try:
+        return await _supervise(config_file, config, data, workers, stop, ready)
+    finally:
+        lock.release()
+
+
+async def _supervise(
+    config_file: Path,
+    config: HubConfig,
+    data: Path,
+    workers: int,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] | None,
+) -> int:
     folders = {worker: worker_folder(data, worker) for worker in range(workers)}
     left = [p.name for p in sorted(data.glob("worker-*")) if p not in folders.values()]
     if left:

@@ -178,6 +178,8 @@ class NodeBackend(Backend):
             raise receipt.error
         if receipt.outcome is Outcome.REFUSED:
             raise StoreBusy(t("not accepted", "未接收"))
+        detail = {"message": id_text(receipt.message_id), "outcome": receipt.outcome.word}
+        await self._node.store.apply(audit=audit_entry(actor, "message.send", place, detail, ""))
         reply = receipt.reply.decode("utf-8", "replace") if receipt.reply is not None else None
         return {
             "message_id": id_text(receipt.message_id),

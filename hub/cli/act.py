@@ -246,4 +246,19 @@ def reload(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     answer = ask(site(config), "POST", "/api/v1/reload", body=b"")
     if as_json:
         return emit(answer)
-    console.print(t("reloaded: ", "已重新加载：") + str(answer), markup=False)
+    changed = {f"{worker} {name}".strip(): what for worker, name, what in _changes(answer) if what}
+    if not changed:
+        console.print(t("read anew; nothing has changed", "已重新读取，没有变化"))
+    for name, what in changed.items():
+        console.print(f"{name}: {' '.join(what)}", markup=False)
+
+
+def _changes(answer: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """(worker, what, names) of the answer of one worker, or of several."""
+    rows = []
+    for name, what in answer.items():
+        if isinstance(what, dict):
+            rows += [(f"worker {name}", inner, names) for inner, names in what.items()]
+        else:
+            rows.append(("", name, what))
+    return rows

@@ -88,6 +88,11 @@ class MappingLibrary:
         self._compiled[name] = compiled
         return compiled
 
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Name -> ``name@hash`` of the mappings that were asked for so far."""
+        return {name: compiled.stamp for name, compiled in self._compiled.items()}
+
     def names(self) -> list[str]:
         """The names of all mappings, fragments included, in order."""
         return sorted(self._sources.paths)

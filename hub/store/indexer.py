@@ -318,6 +318,7 @@ class IndexerProcess:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # a file of the working folder must not stand in for a module
                 "-m",
                 "hub.store.indexer",
                 *self._arguments,
