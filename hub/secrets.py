@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from hub.errors import HubError
 from hub.i18n import t
 
-__all__ = ["MAX_SECRET_BYTES", "Secret", "resolve"]
+__all__ = ["MAX_SECRET_BYTES", "Secret", "made_once", "resolve"]
 
 #: Largest secret file, bytes: a private key or a certificate chain fits.
 MAX_SECRET_BYTES = 64 << 10
@@ -63,6 +65,47 @@ def resolve(reference: object, base: Path) -> Secret:
             "请放入仅属主可读的文件并写 file:路径，或写 env:变量名",
         ),
     )
+
+
+def made_once(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The content of a file that whoever needs it first makes; only its owner can read it.
+
+    Processes start at the same moment and power fails at any: the name appears with its content, on the disk, and the first
+    one wins. Raises :class:`HubError`.
+    """
+    made = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_bytes()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(make())
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+        finally:
+            made.unlink(missing_ok=True)
+        _sync(path.parent)
+        return path.read_bytes()
+    except OSError as error:
+        raise HubError(
+            t(f"{path} can't be read or made: {error.strerror}", f"无法读取或创建 {path}：{error.strerror}"),
+            code="secret.file",
+            remedy=t(
+                "check that the disk has room and that the hub may write to the folder",
+                "请检查磁盘空间以及枢纽对该目录的写权限",
+            ),
+        ) from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _from_environment(name: str) -> Secret:

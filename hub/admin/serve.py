@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hub.admin.backend import Backend
 from hub.contract import AdminConfig
 from hub.errors import HubError
 from hub.i18n import t
-from hub.secrets import resolve
+from hub.secrets import made_once, resolve
 
 __all__ = ["AdminServer", "token_of"]
 
@@ -22,16 +21,7 @@ def token_of(config: AdminConfig, config_file: Path, data: Path) -> str:
     """The admin token: the configured secret, else one made at first start, in a file only its owner can read."""
     if config.token:
         return resolve(config.token, config_file.parent).reveal()
-    path = data / "admin.token"
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    return token
+    return made_once(data / "admin.token", lambda: secrets.token_urlsafe(32).encode() + b"\n").decode().strip()
 
 
 class AdminServer:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from threading import Barrier
 
 import orjson
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import HubError
-from hub.secrets import MAX_SECRET_BYTES, Secret, resolve
+from hub.secrets import MAX_SECRET_BYTES, Secret, made_once, resolve
 
 
 def private(path: Path, content: str | bytes) -> Path:
@@ -108,3 +111,47 @@ def test_nothing_but_a_reference_is_taken(text: str) -> None:
         with pytest.raises(HubError) as caught:
             resolve(text, Path("/nowhere"))
         assert caught.value.code == "secret.literal"
+
+
+def test_a_file_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "token"
+    assert made_once(path, lambda: b"first") == b"first"
+    assert made_once(path, lambda: b"second") == b"first"
+    assert path.stat().st_mode & 0o077 == 0
+    assert [file.name for file in path.parent.iterdir()] == ["token"]
+
+
+def test_whoever_comes_first_makes_it_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes have their own temporary names; a reader sees the whole content or none."""
+    path = tmp_path / "token"
+    together = Barrier(8)
+    pids = count()
+    monkeypatch.setattr("hub.secrets.os.getpid", lambda: next(pids))
+
+    def make(number: int) -> bytes:
+        together.wait()
+        return made_once(path, lambda: bytes([number]) * 100)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(make, range(8)))
+    assert found == {path.read_bytes()}
+    assert len(path.read_bytes()) == 100
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "token"
+    steps: list[str] = []
+    sync, link = os.fsync, os.link
+    monkeypatch.setattr("hub.secrets.os.fsync", lambda fd: (steps.append("sync"), sync(fd)))
+    monkeypatch.setattr("hub.secrets.os.link", lambda *names: (steps.append("link"), link(*names)))
+    made_once(path, lambda: b"x")
+    assert steps == ["sync", "link", "sync"]
+
+
+def test_a_folder_that_takes_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HubError) as caught:
+        made_once(tmp_path / "file" / "token", lambda: b"x")
+    assert caught.value.code == "secret.file"
+    assert str(tmp_path) in caught.value.text
+    assert caught.value.remedy
