@@ -12,7 +12,6 @@ import asyncio
 import json
 import time
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from typing import cast
 
 import uvloop
@@ -208,14 +207,6 @@ async def load(ports: list[int], connections: int, seconds: float, *, tag: str, 
         if isinstance(idler, _Idle) and idler.transport is not None:
             idler.transport.close()
     return result
-
-
-_tags = count()
-
-
-def next_tag() -> str:
-    """A tag no other run of this process has."""
-    return f"{next(_tags) % 10_000:04d}"
 
 
 def main() -> None:

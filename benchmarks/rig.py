@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +21,12 @@ from typing import Any, Self
 import apsw
 
 from benchmarks.load import PATIENTS, split_control_id
+from benchmarks.machine import busy_ticks
 from benchmarks.mapping import MAPPING, TABLES
 from benchmarks.sink import unpack
 from hub.message import DeliveryState, Direction
 
-__all__ = ["Failed", "Hub", "Measured", "Sink", "folder", "generate"]
+__all__ = ["ROOT", "Failed", "Hub", "Measured", "Sink", "first_arrival", "folder", "generate"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -169,6 +171,8 @@ class Hub:
         self._wrapper = wrapper or []
         self._process: subprocess.Popen[bytes]
         self.start_s = 0.0
+        self.began = 0.0  # of the last start, seconds of the monotonic clock
+        self.acknowledged = 0  # by all runs together
         self._write(sources, plugins, store or {}, route and sink is not None)
 
     def _write(self, sources: int, plugins: int, store: dict[str, Any], route: bool) -> None:
@@ -200,10 +204,13 @@ class Hub:
             },
         }
         if self._sink is not None:
-            config["systems"]["target"] = {"plugin": "bench_target", "settings": {"url": self._sink.url}}
+            # Two workers can't keep one order at one target, so each source has a target of its own.
+            for number in range(sources):
+                config["systems"][f"target{number}"] = {"plugin": "bench_target", "settings": {"url": self._sink.url}}
             if route:
                 config["routes"] = {
-                    f"route{number}": {"from": f"source{number}/adt", "to": "target/in"} for number in range(sources)
+                    f"route{number}": {"from": f"source{number}/adt", "to": f"target{number}/in"}
+                    for number in range(sources)
                 }
         for number in range(plugins):
             kind = {"port": free_port()} if number % 2 else {"url": "http://127.0.0.1:9"}
@@ -229,7 +236,7 @@ class Hub:
         ]
         command += ["--workers", str(self._workers)] if self._workers > 1 else []
         log = (self.home / "hub.log").open("ab")
-        began = time.monotonic()
+        self.began = began = time.monotonic()
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         log.close()
         for port in self.ports:
@@ -255,17 +262,22 @@ class Hub:
             try:
                 self._process.wait(60)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self.kill()
                 raise Failed("the hub did not stop within 60 s") from None
 
     def kill(self) -> None:
         """As a crash would end it."""
         for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(10)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -294,6 +306,7 @@ class Hub:
         before = self._usage()
         found = generate(self.ports, connections, seconds, tag, idle)
         pss = self.pss_mb()
+        self.acknowledged += found["total"]
         problems = [f"{number} × {what}" for what, number in found["errors"].items()]
         ended = found["ended"]
         if self._sink is not None and self._routed:
@@ -344,9 +357,7 @@ class Hub:
                 role = "main" if pid == self.pid and int(task) == pid else name
                 threads[role if pid == self.pid else f"{_role(pid)}"] += ticks
         mine = sum(threads.values()) + (_ticks(f"/proc/{self._sink.pid}/stat")[1] if self._sink else 0)
-        first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
-        values = [int(value) for value in first[1:9]]
-        return _Usage(time.monotonic(), dict(threads), mine, sum(values) - values[3] - values[4] - values[7])
+        return _Usage(time.monotonic(), dict(threads), mine, busy_ticks())
 
     def pss_mb(self) -> float:
         """Proportional resident memory of all processes of the hub, MB."""
@@ -370,13 +381,24 @@ class Hub:
                 ("deliveries", "SELECT count(*) FROM delivery"),
                 ("calls out", f"SELECT count(*) FROM call WHERE direction = {int(Direction.OUT)}"),
             ):
-                found[name] += int(connection.execute(sql).fetchall()[0][0])
+                found[name] += int(str(connection.execute(sql).fetchall()[0][0]))
             connection.close()
         return dict(found)
 
     def clear(self) -> None:
         """Forget everything stored."""
         shutil.rmtree(self.home / "var", ignore_errors=True)
+
+
+def first_arrival(sink: Sink, began: float) -> float:
+    """Seconds from a moment until the sink had its first message."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        first = sink.seen()["first"]
+        if first:
+            return float(first) - began
+        time.sleep(0.02)
+    raise Failed("nothing was delivered")
 
 
 def _compare(acked: list[int], taken: tuple[list[bytes], list[float]], tag: str) -> list[str]:

@@ -80,9 +80,15 @@ class _Connection(asyncio.Protocol):
             seen.ids = bytearray()
             seen.times = array("d")
         else:
-            last = seen.times[-1] if seen.times else 0.0
+            first, last = (seen.times[0], seen.times[-1]) if seen.times else (0.0, 0.0)
             body = json.dumps(
-                {"count": len(seen.times), "last": last, "unmarked": seen.unmarked, "cpu_s": time.process_time()}
+                {
+                    "count": len(seen.times),
+                    "first": first,
+                    "last": last,
+                    "unmarked": seen.unmarked,
+                    "cpu_s": time.process_time(),
+                }
             ).encode()
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
