@@ -130,6 +130,8 @@ class Hl7Message:
         "_delimiters",
         "_encoding",
         "_firsts",
+        "_index",
+        "_read",
         "_segments",
         "body",
         "changed",
@@ -168,6 +170,8 @@ class Hl7Message:
         self.rearranged = False  # segments were added or deleted
         self._segments: list[Segment] | None = None
         self._firsts: dict[str, Segment | None] = {}
+        self._index: dict[str, int] | None = None  # first three characters -> first line that begins with them
+        self._read: dict[int, Segment] = {}  # by line: those somebody has asked for
 
     @property
     def charset_declared(self) -> str:
@@ -197,11 +201,8 @@ class Hl7Message:
         """All segments in order. Change the list only through :meth:`add_segment` and :meth:`delete_segment`."""
         found = self._segments
         if found is None:
-            known = {segment.line: segment for segment in self._firsts.values() if segment is not None}
             found = self._segments = [
-                known.get(number) or Segment(self, line, number)
-                for number, line in enumerate(self.lines)
-                if line and not line.isspace()
+                self._at(number, line) for number, line in enumerate(self.lines) if line and not line.isspace()
             ]
         return found
 
@@ -209,7 +210,7 @@ class Hl7Message:
         """Those somebody has asked for, all others are as they came."""
         if self._segments is not None:
             return self._segments
-        return [segment for segment in self._firsts.values() if segment is not None]
+        return list(self._read.values())
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name, None when there is none."""
@@ -220,17 +221,38 @@ class Hl7Message:
         if self._segments is not None:
             found = next((s for s in self._segments if s.name == name), None)
         else:
-            end = len(name)
-            for number, line in enumerate(self.lines):
-                if line.startswith(name) and (line[end : end + 1] == self.field_sep or len(line) == end):
-                    found = Segment(self, line, number)
-                    break
+            lines = self.lines
+            index = self._index
+            if index is None:
+                # Backwards, so that the first line of a name is the one that stays.
+                index = self._index = {lines[n][:3]: n for n in range(len(lines) - 1, -1, -1)}
+            number = index.get(name[:3])
+            if number is not None:
+                if self._is(lines[number], name):
+                    found = self._at(number, lines[number])
+                else:  # something that only begins like the name
+                    found = next(iter(self._every(name)), None)
         firsts[name] = found
         return found
 
     def all(self, name: str) -> list[Segment]:
         """Every segment of a name, in order."""
-        return [segment for segment in self.segments if segment.name == name]
+        if self._segments is not None:
+            return [segment for segment in self._segments if segment.name == name]
+        return self._every(name)
+
+    def _every(self, name: str) -> list[Segment]:
+        return [self._at(number, line) for number, line in enumerate(self.lines) if self._is(line, name)]
+
+    def _is(self, line: str, name: str) -> bool:
+        end = len(name)
+        return line.startswith(name) and (line[end : end + 1] == self.field_sep or len(line) == end)
+
+    def _at(self, number: int, line: str) -> Segment:
+        found = self._read.get(number)
+        if found is None:
+            found = self._read[number] = Segment(self, line, number)
+        return found
 
     def add_segment(self, name: str, *, after: Segment | None = None) -> Segment:
         """A new, empty segment at the end or after another."""
