@@ -276,7 +276,9 @@ class Node:
         reasons = []
         if not self.store.writable:
             reasons.append(t("the store can't be written", "存储不可写"))
-        if not self.intake.ready():
+        elif self.store.disk_low:
+            reasons.append(t("the disk is almost full", "磁盘空间不足"))
+        elif not self.intake.ready():
             reasons.append(t("intake is stopped or its queue is full", "接收已停止或队列已满"))
         missing = [p for p, b in self.deployment.inbound.items() if self._mine(b.system) and p not in self.receivers]
         if missing:

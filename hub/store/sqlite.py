@@ -152,7 +152,9 @@ class SqliteStore(Store):
         self._submit((FINISH, delivery, update_row(delivery), call, done))
 
     def log(self, call: CallRecord) -> None:
-        if self._closed or self._queued >= self._limit or not self._writer.writable:
+        writer = self._writer
+        if self._closed or self._queued >= self._limit or not writer.writable or writer.disk_low:
+            # On an almost full disk these are the refusals, and they would fill the rest of it.
             self._dropped += 1
             return
         self._queued += 1
@@ -161,6 +163,11 @@ class SqliteStore(Store):
     @property
     def writable(self) -> bool:
         return not self._closed and self._writer.writable
+
+    @property
+    def disk_low(self) -> bool:
+        """Too little of the disk is free (``min_free_disk``): no message is taken, deliveries go on."""
+        return not self._closed and self._writer.disk_low
 
     @property
     def queued(self) -> int:

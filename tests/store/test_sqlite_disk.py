@@ -162,13 +162,17 @@ async def test_too_little_free_disk_refuses_messages_but_not_marks(
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert store.writable
+    assert store.disk_low
+    dropped = store.dropped_calls
+    store.log(make_call(store, outcome=Outcome.REFUSED))
+    assert store.dropped_calls == dropped + 1
     await finish(store, delivery, DeliveryState.DELIVERED)
     free[0] = (1 << 30) + (1 << 20)  # a little more than the limit is not enough to start again
     checks = store._writer._next_disk_check
     await until(lambda: store._writer._next_disk_check > checks)
     assert not await answer()
     free[0] = 2 << 30
-    await until(lambda: not store._writer.disk_low)
+    await until(lambda: not store.disk_low)
     assert await answer()
 
 
