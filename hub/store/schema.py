@@ -19,7 +19,7 @@ segment is complete or the store was closed in an orderly way, ``messages``, ``s
 
 from __future__ import annotations
 
-__all__ = ["CATALOG", "KEYS", "SCHEMA_VERSION", "SEGMENT"]
+__all__ = ["CATALOG", "SCHEMA_VERSION", "SEGMENT"]
 
 SCHEMA_VERSION = 1
 
@@ -118,10 +118,4 @@ CREATE TABLE audit (
     entry TEXT NOT NULL,             -- JSON object
     hash TEXT NOT NULL               -- SM3 over the previous hash and this entry, hex
 );
-"""
-
-KEYS = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;     -- upto: highest message id indexed
-CREATE TABLE kind (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE entry (kind INTEGER NOT NULL, value TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, value, id)) WITHOUT ROWID;
 """
