@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hub.admin.backend import NodeBackend
 from hub.admin.front import FrontBackend
 from hub.admin.serve import AdminServer, token_of
+from hub.child_process import ChildProcess
 from hub.config import load_config
 from hub.contract import HubConfig
 from hub.deployment import assign_workers, load_deployment
@@ -171,18 +173,15 @@ class _Child:
             *(sys.executable, "-P", "-m", "hub.cli", "run", "--config", str(config_file)),
             *("--workers", str(workers), "--worker", str(worker)),
         ]
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
 
     async def keep(self, stop: asyncio.Event) -> None:
         pause = RESTART_S
         while not stop.is_set():
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-            )
-            out = self._process.stdout
-            while out is not None and (line := await out.readline()):
+            self._process = await ChildProcess.start(self._command, reads="stdout")
+            while line := await self._process.lines.readline():
                 if line.strip().endswith(b"ready"):
                     self.ready.set()
             status = await self._process.wait()
@@ -191,11 +190,12 @@ class _Child:
                 return
             pause = RESTART_S if loop.time() - begun > RESTART_MOST_S else min(pause * 2, RESTART_MOST_S)
             log.error("worker %d ended with status %s; starting it again in %.1f s", self.worker, status, pause)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
 
     async def end(self) -> int:
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None or not process.running:
             return 0
         process.terminate()
         try:

@@ -24,6 +24,7 @@ from pathlib import Path
 import apsw
 
 import hub
+from hub.child_process import ChildProcess
 from hub.store.derived import BROKEN, SegmentUnreadable, drop, newest, read_segment
 from hub.store.keys import BATCH, KeyWriter
 from hub.store.segment import Connections, SegmentFile, list_segments
@@ -43,6 +44,9 @@ _PAUSE_S = 5.0  # after an error of the disk
 #: A batch is made when so many messages wait, or after this long: very small batches write too much for what they bring.
 _WORTHWHILE = 1_000
 _WAIT_S = 0.5
+#: While messages pour in (thousands a second), free text rests so many times as long as it worked: the processor is the hub's.
+_REST = 6.0
+_POURING_S = 1.0
 _NICE = 10
 _STOP_S = 10.0
 _HEALTHY_S = 60.0
@@ -64,6 +68,7 @@ class FolderIndexer:
         self._done: set[Path] = set()  # indexes of complete segments that are complete themselves
         self._busy: Path | None = None  # the index being worked on
         self._next_list = self._next_keys = self._next_extras = self._paused_until = 0.0
+        self._next_text = self._pouring_until = 0.0
 
     def close(self) -> None:
         for path in [*self._keys, *self._texts]:
@@ -79,7 +84,7 @@ class FolderIndexer:
             if now >= self._next_list:
                 self.list_files()
                 self._next_list = now + _LIST_S
-            return self._key_step(now) or self._text_step()
+            return self._key_step(now) or self._text_turn(now)
         except (apsw.Error, SegmentUnreadable) as error:
             self.recover(error)
             self._paused_until = now + _PAUSE_S
@@ -175,6 +180,8 @@ class FolderIndexer:
             if waiting >= _WORTHWHILE or (waiting and (complete or now >= self._next_keys)):
                 writer.step()
                 self._next_keys = time.monotonic() + _WAIT_S
+                if waiting >= _WORTHWHILE and not complete:
+                    self._pouring_until = self._next_keys + _POURING_S
                 return True
             if waiting:
                 continue
@@ -189,6 +196,15 @@ class FolderIndexer:
                 self._next_extras = now + _EXTRAS_S
                 writer.extras()
         return False
+
+    def _text_turn(self, now: float) -> bool:
+        if now < self._next_text:
+            return False
+        done = self._text_step()
+        if now < self._pouring_until:
+            ended = time.monotonic()
+            self._next_text = ended + _REST * (ended - now)
+        return done
 
     def _text_step(self) -> bool:
         for segment in self._segments:
@@ -280,13 +296,13 @@ class IndexerProcess:
         self._arguments += ["--text-messages", str(text_messages)] + ([] if text else ["--no-text"])
         self._pause = pause  # seconds before the first restart; doubles while it keeps dying
         self._task: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
         self.restarts = 0
 
     @property
     def pid(self) -> int:
         """Process id, 0 while there is none."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else 0
+        return self._process.pid if self._process is not None and self._process.running else 0
 
     async def start(self) -> None:
         """Start it. When that fails, it is tried again in the background: searching works without, only slower."""
@@ -302,29 +318,22 @@ class IndexerProcess:
             with suppress(asyncio.CancelledError):
                 await task
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
+        process.close_input()
         try:
             await asyncio.wait_for(process.wait(), _STOP_S)
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             await process.wait()
 
     async def _spawn(self) -> None:
         path = os.pathsep.join(filter(None, [str(Path(hub.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # a file of the working folder must not stand in for a module
-                "-m",
-                "hub.store.indexer",
-                *self._arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+            self._process = await ChildProcess.start(
+                # -P: a file of the working folder must not stand in for a module
+                [sys.executable, "-P", "-m", "hub.store.indexer", *self._arguments],
+                reads="stderr",
                 limit=_LINE_LIMIT,
                 env={**os.environ, "PYTHONPATH": path},
             )
@@ -348,12 +357,11 @@ class IndexerProcess:
             self.restarts += 1
 
     @staticmethod
-    async def _relay(process: asyncio.subprocess.Process) -> None:
+    async def _relay(process: ChildProcess) -> None:
         """Write what the process says on standard error to the log until it ends."""
-        assert process.stderr is not None  # noqa: S101
         while True:
             try:
-                line = await process.stderr.readline()
+                line = await process.lines.readline()
             except ValueError:  # a line longer than the limit: asyncio has dropped it
                 continue
             if not line:
