@@ -112,6 +112,9 @@ class HttpListen(_Options):
     max_size: Size = Field(
         64 << 20, ge=1, description="largest body, bytes, after decompression; max_size of the interface goes before"
     )
+    max_buffered: Size = Field(
+        256 << 20, ge=1 << 20, description="bytes of unfinished large bodies that all connections together may hold"
+    )
     accepted_status: Literal[200, 201, 202, 204] = Field(202, description="answer to a stored message, event style")
     query_as_body: bool = Field(
         False, description="a call without a body becomes a JSON object of its query parameters and path parts"

@@ -27,6 +27,8 @@ _LONGEST_KEY = 256
 _LONGEST_LOGGED = 200
 _MOST_QUERY_FIELDS = 1000
 _MOST_REMEMBERED = 4096
+#: Bodies up to so many bytes are always read: what others hold must not keep them out.
+_SMALL = 64 << 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -49,6 +51,7 @@ class HttpReceiver(Receiver):
         self._route = Route(bound.place, options.path, tuple(options.methods), self._handle)
         self._server: HttpServer | None = None
         self._under_way = 0
+        self._buffered = 0  # bytes of unfinished large bodies
         self._quiet = asyncio.Event()
         self._stopping = False
 
@@ -90,6 +93,7 @@ class HttpReceiver(Receiver):
             "connections": server.connections if server is not None else 0,
             "refused_connections": server.refused if server is not None else 0,
             "under_way": self._under_way,
+            "buffered": self._buffered,
         }
 
     # -- one call ------------------------------------------------------------------------------------------------
@@ -202,13 +206,18 @@ class HttpReceiver(Receiver):
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0
         pieces: list[bytes] = []
-        size = 0
+        size = counted = 0
         try:
             async with asyncio.timeout(self._options.body_timeout):
                 while piece := await content.readany():
                     size += len(piece)
                     if size > self._limit:
                         raise self._too_large()
+                    if size > _SMALL:
+                        self._buffered += size - counted
+                        counted = size
+                        if self._buffered > self._options.max_buffered:
+                            raise self._no_room()
                     pieces.append(piece)
         except TimeoutError:
             limit = f"{self._options.body_timeout:g}"
@@ -225,6 +234,8 @@ class HttpReceiver(Receiver):
                 ("the body is cut short or its framing is broken", "消息体不完整或分块格式错误"),
                 headers={"Connection": "close"},
             ) from None
+        finally:
+            self._buffered -= counted
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _submit(self, request: web.BaseRequest, parts: dict[str, str], body: bytes, remote: str) -> Receipt:
@@ -312,6 +323,15 @@ class HttpReceiver(Receiver):
             "http.too_large",
             (f"this interface takes messages of at most {limit} bytes", f"该接口最多接收 {limit} 字节的消息"),
             ("split the message, or have max_size of the interface raised", "请拆分消息，或调大该接口的 max_size"),
+        )
+
+    def _no_room(self) -> Refusal:
+        return Refusal(
+            503,
+            "http.no_room",
+            ("too many large messages at once; nothing was stored", "同时到达的大消息过多，未存储任何内容"),
+            ("send the same again later, or have max_buffered raised", "请稍后重发，或调大 max_buffered"),
+            {"Retry-After": RETRY_AFTER, "Connection": "close"},
         )
 
 

@@ -408,6 +408,29 @@ async def test_slow_body(intake: MemoryIntake) -> None:
 
 
 @on_both_loops
+async def test_large_unfinished_bodies_share_one_limit(intake: MemoryIntake) -> None:
+    large = b"POST /in HTTP/1.1\r\nHost: h\r\nContent-Length: 600000\r\n\r\n" + b" " * 599_998 + b"{}"
+    async with listening(intake, max_buffered="1MB", log_headers=[]) as receiver:
+        port = receiver.status()["port"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(large[:-1])
+        await until(lambda: receiver.status()["buffered"] == 599_999)
+        answer = await raw_call(port, large)
+        assert (answer.status, answer.json["code"], answer.headers["connection"]) == (503, "http.no_room", "close")
+        assert int(answer.headers["retry-after"]) > 0
+        assert (await call(receiver)).status == 202  # small ones go in
+        writer.write(b"}")
+        assert (await read_answer(reader)).status == 202
+        writer.write(large[:-1])
+        await until(lambda: receiver.status()["buffered"] == 599_999)
+        writer.transport.abort()
+        await until(lambda: receiver.status()["buffered"] == 0)
+        assert (await raw_call(port, large)).status == 202
+    assert [len(taken.raw) for taken in intake.taken] == [2, 600_000, 600_000]
+    assert [error.code for _, _, error in intake.refused] == ["http.no_room", "http.body_incomplete"]
+
+
+@on_both_loops
 async def test_a_connection_without_a_complete_head_is_closed(intake: MemoryIntake) -> None:
     async with listening(intake, keepalive_timeout=0.05) as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.status()["port"])
