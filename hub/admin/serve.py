@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hub.admin.app import make_app
 from hub.admin.backend import Backend
@@ -24,12 +26,21 @@ def token_of(config: AdminConfig, config_file: Path, data: Path) -> str:
     return made_once(data / "admin.token", lambda: secrets.token_urlsafe(32).encode() + b"\n").decode().strip()
 
 
+def _ours(record: logging.LogRecord) -> bool:
+    """False for what a caller did wrong: he is answered, and a scanner must not fill the log with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_ours)
+
+
 class AdminServer:
     """One listening admin API."""
 
     def __init__(self, backend: Backend, token: str) -> None:
         # Access log off: the audit trail says who did what, and a log line per probe helps nobody.
-        self._runner = web.AppRunner(make_app(backend, token), access_log=None)
+        self._runner = web.AppRunner(make_app(backend, token), access_log=None, logger=_log)
         self.address = ""
 
     async def listen(self, host: str, port: int) -> None:

@@ -424,6 +424,21 @@ async def test_an_unexpected_error_tells_nothing_of_the_inside(
     assert "secret" not in str(problem)
 
 
+async def test_garbage_is_answered_and_not_logged(
+    site: Site, serve: OpenAdmin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scanner must not fill the log with tracebacks."""
+    site.target()
+    admin = await serve(site)
+    port = admin.session._base_url.port  # type: ignore[union-attr]
+    for garbage in (b"\x00\xff\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(garbage)
+        assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.0 400")
+        writer.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 # -- the document ----------------------------------------------------------------------------------------------------
 
 
