@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from hub.ids import parse_id, worker_of
 from tests.kernel.process import HubProcess, Sink, adt, make_site, wait_for
 
-pytestmark = pytest.mark.xdist_group("two workers")
+pytestmark = pytest.mark.xdist_group("two_workers")
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +154,9 @@ def test_a_reload_reaches_both_and_a_broken_one_neither(hub: HubProcess, sink: S
 
 
 def test_a_worker_that_dies_is_started_again(hub: HubProcess, sink: Sink) -> None:
-    (children,) = list(Path(f"/proc/{hub.pid}/task").glob(f"{hub.pid}/children"))
+    children = [path.read_text().split() for path in Path(f"/proc/{hub.pid}/task").glob("*/children")]
     victims = []
-    for number in children.read_text().split():
+    for number in itertools.chain(*children):
         arguments = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
         if arguments[-3:-1] == [b"--worker", b"1"]:
             victims.append(int(number))

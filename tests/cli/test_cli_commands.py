@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.kernel.process import HubProcess, Sink, adt, wait_for
 
-pytestmark = pytest.mark.xdist_group("command line")
+pytestmark = pytest.mark.xdist_group("command_line")
 
 DeadLetters = Callable[[int], list[str]]
 

@@ -17,7 +17,7 @@ from hub.cli.app import app
 from tests.cli.conftest import Run
 from tests.kernel.process import ROOT, HubProcess, Sink, adt, make_site, wait_for
 
-pytestmark = pytest.mark.xdist_group("command line")
+pytestmark = pytest.mark.xdist_group("command_line")
 
 COMMANDS = sorted(command.name or "" for command in app.registered_commands)
 
