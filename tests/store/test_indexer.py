@@ -227,7 +227,7 @@ def work_all(indexer: FolderIndexer) -> None:
     idle = 0
     while idle < 3:
         assert time.monotonic() < deadline
-        indexer._next_list = indexer._next_keys = indexer._next_extras = 0.0
+        indexer._next_list = indexer._next_keys = indexer._next_extras = indexer._next_text = 0.0
         idle = 0 if indexer.work() else idle + 1
 
 
