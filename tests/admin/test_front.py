@@ -96,7 +96,10 @@ def test_verbs_go_to_the_worker_of_each_delivery(hub: HubProcess, sink: Sink) ->
     assert {(e["entry"]["action"], e["entry"]["actor"]) for e in entries} >= {("delivery.hold", "li")}
 
 
-def test_replay_asks_both(hub: HubProcess) -> None:
+def test_replay_asks_both(hub: HubProcess, sink: Sink) -> None:
+    hub.send(adt("Y0", "PA"), place="east/adt")
+    hub.send(adt("Y1", "PB"), place="west/adt")
+    wait_for(lambda: "Y0" in sink.numbers() and "Y1" in sink.numbers("/west/patient"), "delivery")
     answer = hub.call("POST", "/api/v1/replay", {"query": {"since": "-1h"}})
     assert answer.status == 200
     assert {worker_of(parse_id(result["message_id"])) for result in answer.json["results"]} == {0, 1}
