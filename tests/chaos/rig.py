@@ -257,7 +257,6 @@ class HubProcess:
         self.lives = 0
         self.log = site.folder / "hub.log"
         self._process: asyncio.subprocess.Process | None = None
-        self._groups: list[int] = []
 
     @property
     def pid(self) -> int:
@@ -282,7 +281,6 @@ class HubProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        self._groups.append(self._process.pid)
         self.lives += 1
 
     async def ready(self, seconds: float = 30.0) -> None:
@@ -331,9 +329,9 @@ class HubProcess:
 
     async def end(self) -> None:
         """Leave no process behind."""
-        for group in self._groups:
+        for pid in self.family():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         if self._process is not None:
             await self._process.wait()
 
@@ -352,18 +350,19 @@ class HubProcess:
     # -- processes -------------------------------------------------------------------------------------------------
 
     def family(self) -> dict[int, str]:
-        """Processes of this hub, of all its lives: pid -> command line."""
+        """Processes of this hub, of all its lives: pid -> command line.
+
+        They are told by the folder they name: numbers of processes and groups are soon given to others.
+        """
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
-                if os.getsid(int(entry.name)) not in self._groups:
-                    continue
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except (OSError, ProcessLookupError):
+            except OSError:
                 continue
-            if words:  # a zombie has none
+            if f"{self.site.folder}/" in words and ("hub.cli run" in words or "hub.store.indexer" in words):
                 found[int(entry.name)] = words
         return found
 
