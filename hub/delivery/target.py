@@ -352,7 +352,8 @@ class Target:
                 return None
             first = ready[0]
             if first.next_at:
-                pause = first.next_at / 1e6 - time.time()
+                # Not longer than was decided, or a clock that was set back would hold the key for as long as it was wrong.
+                pause = (first.next_at - max(time.time_ns() // 1000, first.updated_at)) / 1e6
                 if pause > 0:
                     self._sleep(ready.popleft(), pause)
                     continue

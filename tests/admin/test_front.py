@@ -49,9 +49,10 @@ def dead(hub: HubProcess, count: int) -> list[str]:
 def test_messages_of_both_workers_are_found_in_one_list(hub: HubProcess, sink: Sink) -> None:
     hub.send(*(adt(f"A{n}", "PA") for n in range(3)), place="east/adt")
     hub.send(*(adt(f"B{n}", "PB") for n in range(3)), place="west/adt")
-    wait_for(lambda: len(sink.numbers("/east/patient")) == 3 and len(sink.numbers("/west/patient")) == 3, "delivery")
+    east, west = {f"A{n}" for n in range(3)}, {f"B{n}" for n in range(3)}
+    wait_for(lambda: east <= set(sink.numbers()) and west <= set(sink.numbers("/west/patient")), "delivery")
     found = rows(hub, "/api/v1/messages")
-    assert {row["control_id"] for row in found} >= {f"{letter}{n}" for letter in "AB" for n in range(3)}
+    assert {row["control_id"] for row in found} >= east | west
     assert {worker_of(parse_id(row["id"])) for row in found} == {0, 1}
     assert [row["id"] for row in found] == sorted((row["id"] for row in found), reverse=True)
     for row in found:
@@ -100,6 +101,7 @@ def test_replay_asks_both(hub: HubProcess, sink: Sink) -> None:
     hub.send(adt("Y0", "PA"), place="east/adt")
     hub.send(adt("Y1", "PB"), place="west/adt")
     wait_for(lambda: "Y0" in sink.numbers() and "Y1" in sink.numbers("/west/patient"), "delivery")
+    hub.settled()
     answer = hub.call("POST", "/api/v1/replay", {"query": {"since": "-1h"}})
     assert answer.status == 200
     assert {worker_of(parse_id(result["message_id"])) for result in answer.json["results"]} == {0, 1}

@@ -250,10 +250,10 @@ async def run(site: Site, *words: str) -> Said:
 class HubProcess:
     """``hub run`` as a process of its own; may be killed and started again."""
 
-    def __init__(self, site: Site, *options: str, wrapper: tuple[str, ...] = ()) -> None:
+    def __init__(self, site: Site, *options: str) -> None:
         self.site = site
         self.options = options
-        self.wrapper = wrapper
+        self.environment: dict[str, str] = {}  # more than this process has
         self.lives = 0
         self.log = site.folder / "hub.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -273,10 +273,9 @@ class HubProcess:
         self.site.write()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self.wrapper,
                 *command(self.site, "run", *self.options),
                 cwd=REPOSITORY,
-                env=environment(),
+                env={**environment(), **self.environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -17,10 +17,11 @@ DeadLetters = Callable[[int], list[str]]
 
 
 def delivered(hub: HubProcess, sink: Sink, *messages: bytes) -> list[str]:
-    """Send messages, wait for their delivery, and give their ids, oldest first."""
+    """Send messages, wait until their delivery is recorded, and give their ids, oldest first."""
     before = len(sink.bodies)
     hub.send(*messages)
     wait_for(lambda: len(sink.bodies) == before + len(messages), "delivery")
+    hub.settled()
     rows = hub.call("GET", f"/api/v1/messages?limit={len(messages)}").json["messages"]
     return [row["id"] for row in rows][::-1]
 
@@ -140,7 +141,7 @@ def test_dead_in_bulk(hub: HubProcess, hub_command: Run, dead_letters: DeadLette
 
 
 def test_replay(hub: HubProcess, sink: Sink, hub_command: Run) -> None:
-    (number,) = delivered(hub, sink, adt("R1", "PR"))
+    _, number = delivered(hub, sink, adt("R0", "PQ"), adt("R1", "PR"))
     mapping = hub.config.parent.parent / "mappings" / "patient.yaml"
     text = mapping.read_text()
     found = hub_command("replay", number)

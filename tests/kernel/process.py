@@ -254,6 +254,11 @@ class HubProcess:
         finally:
             client.close()
 
+    def settled(self) -> None:
+        """Wait until the store says that nothing moves: a target has a message a moment before its delivery is recorded."""
+        path = "/api/v1/deliveries?limit=1&state=pending,retrying"
+        wait_for(lambda: self.call("GET", path).json["deliveries"] == [], "nothing moves")
+
     def kill(self) -> None:
         self._process.kill()
         self._end()
