@@ -127,8 +127,7 @@ _CARD = ("62", "60", "4", "51", "52", "53", "54", "55", "34", "37", "35", "36", 
 def _number(found: re.Match[str]) -> str:
     whole = found[0]
     digits = whole.replace("-", "").replace(" ", "")
-    size = len(digits)
-    if digits[-1] in "Xx" and size != 18:  # an x that just happens to follow
+    if digits[-1] in "Xx" and not (len(digits) == 18 and is_id_number(digits)):  # an x that just happens to follow
         return _number_text(whole[:-1], digits[:-1]) + whole[-1]
     return _number_text(whole, digits)
 

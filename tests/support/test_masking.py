@@ -103,6 +103,11 @@ def test_luhn_vectors() -> None:
     assert not luhn("4111111111111112")
 
 
+def test_a_card_number_before_an_x_is_no_citizen_number() -> None:
+    assert mask_text("62000000000000000X") == "6200*********0000X"
+    assert mask_text("11010519491231002X") == "110***********002X"
+
+
 @given(words, st.one_of(id_numbers, phones, cards), words)
 def test_numbers_are_masked_wherever_they_stand(before: str, number: str, after: str) -> None:
     masked = mask_text(before + number + after)
