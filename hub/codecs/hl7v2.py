@@ -1,6 +1,6 @@
 """HL7 v2 messages: lossless and lazy.
 
-A message is cut into lines at once and into fields only where somebody looks. What nobody changes is encoded as the very bytes
+A message is cut into lines and fields only where somebody looks. What nobody changes is encoded as the very bytes
 that came: delimiters, line ends, blanks, byte order mark, even MLLP bytes around it. Numbering is HL7's: MSH-1 is the
 field separator itself (HL7 v2.5.1 chapter 2, 2.14.9).
 """
@@ -8,6 +8,7 @@ field separator itself (HL7 v2.5.1 chapter 2, 2.14.9).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hub.codecs.base import Codec
@@ -33,25 +34,37 @@ _TYPE = 9
 _CONTROL_ID = 10
 
 
+class _Shared:
+    """What segments need of their message. They don't refer to the message itself: such a ring would outlive its use until the
+    collector finds it, and thousands of messages a second make that a pause everybody feels.
+    """
+
+    __slots__ = ("changed", "field_sep")
+
+    def __init__(self, field_sep: str) -> None:
+        self.field_sep = field_sep
+        self.changed = False
+
+
 class Segment:
     """One segment: ``name``, and ``fields``, a tuple of the raw, still escaped field texts; ``fields[0]`` is the name."""
 
-    __slots__ = ("_fields", "_message", "_text", "changed", "line", "name")
+    __slots__ = ("_fields", "_shared", "_text", "changed", "line", "name")
 
-    def __init__(self, message: Hl7Message, text: str, line: int) -> None:
-        self._message = message
+    def __init__(self, shared: _Shared, text: str, line: int) -> None:
+        self._shared = shared
         self._text = text
         self._fields: tuple[str, ...] | None = None
         self.line = line  # which of the message's lines it is, -1 for a new segment
         self.changed = line < 0
-        self.name = text[:3] if text[3:4] == message.field_sep else text.split(message.field_sep, 1)[0]
+        self.name = text[:3] if text[3:4] == shared.field_sep else text.split(shared.field_sep, 1)[0]
 
     @property
     def fields(self) -> tuple[str, ...]:
         """With HL7's numbers: of a header, ``fields[1]`` is the field separator and ``fields[2]`` the other delimiters."""
         fields = self._fields
         if fields is None:
-            separator = self._message.field_sep
+            separator = self._shared.field_sep
             text = self._text
             if len(text) > MAX_FIELDS and text.count(separator) > MAX_FIELDS:
                 raise CodecError(
@@ -71,7 +84,7 @@ class Segment:
         Raises :class:`CodecError` for the name and for the delimiters in a header, and for text that would break the message:
         unescaped field separators and line ends, or parts the message declares no delimiter for.
         """
-        message = self._message
+        shared = self._shared
         if number < 1 or (number < 3 and self.name in _HEADERS):
             raise CodecError(
                 t("the delimiters of a message can't be set", "不能修改消息的分隔符"),
@@ -84,7 +97,7 @@ class Segment:
                 place=f"{self.name}-{number}",
                 code="hl7.delimiters",
             )
-        if message.field_sep in raw or "\r" in raw or "\n" in raw:
+        if shared.field_sep in raw or "\r" in raw or "\n" in raw:
             raise CodecError(
                 t("a field separator or line end must be escaped", "字段分隔符、换行须转义"),
                 place=f"{self.name}-{number}",
@@ -96,21 +109,21 @@ class Segment:
         fields[number] = raw
         self._fields = tuple(fields)
         self.changed = True
-        message.changed = True
+        shared.changed = True
 
     def text(self) -> str:
         """The segment as written in a message."""
         if not self.changed or self._fields is None:
             return self._text
-        separator = self._message.field_sep
+        separator = self._shared.field_sep
         if self.name in _HEADERS:
             return self.name + separator + separator.join(self._fields[2:])
         return separator.join(self._fields)
 
-    def copy(self, message: Hl7Message) -> Segment:
+    def copy(self, shared: _Shared) -> Segment:
         """The same segment, as part of another message."""
         twin = Segment.__new__(Segment)
-        twin._message = message
+        twin._shared = shared
         twin._text = self._text
         twin._fields = self._fields
         twin.line = self.line
@@ -122,24 +135,28 @@ class Segment:
 class Hl7Message:
     """A decoded message. A delimiter it doesn't declare is :data:`~hub.codecs.hl7_escape.UNDECLARED`, found in no text.
 
-    ``lines`` are the lines as they came, ``body`` the bytes without an MLLP frame's end; both are for reading only.
+    ``header`` is the text of MSH as it came, ``body`` the bytes without an MLLP frame's end; both are for reading only.
     """
 
     __slots__ = (
         "_charset",
         "_delimiters",
         "_encoding",
+        "_fields",
         "_firsts",
         "_index",
+        "_line_end",
+        "_lines",
         "_read",
         "_segments",
+        "_shared",
+        "_text",
         "body",
-        "changed",
         "component_sep",
         "escape_char",
         "field_sep",
+        "header",
         "header_line",
-        "lines",
         "raw",
         "rearranged",
         "repetition_sep",
@@ -150,7 +167,10 @@ class Hl7Message:
         self,
         raw: bytes,
         body: bytes,
-        lines: list[str],
+        text: str,
+        line_end: str,
+        lines: list[str] | None,
+        header: str,
         header_line: int,
         delimiters: Delimiters,
         charset: str,
@@ -158,25 +178,42 @@ class Hl7Message:
     ) -> None:
         self.raw = raw
         self.body = body
-        self.lines = lines
+        self.header = header
         self.header_line = header_line
+        self._text = text
+        self._line_end = line_end  # "": lines end in several ways
+        self._lines = lines
         self._delimiters = delimiters
         self.field_sep, self.component_sep, self.repetition_sep, self.escape_char, self.subcomponent_sep, _, _ = (
             delimiters
         )
         self._charset = charset  # "": plain ASCII bytes, so nobody needed to look
         self._encoding = encoding
-        self.changed = False
+        self._shared = _Shared(delimiters.field)
         self.rearranged = False  # segments were added or deleted
         self._segments: list[Segment] | None = None
+        self._fields: dict[str, Sequence[str]] = {}  # of first segments, as they came
         self._firsts: dict[str, Segment | None] = {}
         self._index: dict[str, int] | None = None  # first three characters -> first line that begins with them
         self._read: dict[int, Segment] = {}  # by line: those somebody has asked for
 
     @property
+    def lines(self) -> list[str]:
+        """The lines as they came; for reading only."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = _lines_of(self._text, self._line_end)
+        return lines
+
+    @property
+    def changed(self) -> bool:
+        """Whether it differs from what came."""
+        return self._shared.changed
+
+    @property
     def charset_declared(self) -> str:
         """MSH-18 as it came, first repetition."""
-        fields = self.lines[self.header_line].split(self.field_sep, 18)
+        fields = self.header.split(self.field_sep, 18)
         return part(fields[17], self.repetition_sep, 1) if len(fields) > 17 else ""
 
     @property
@@ -235,6 +272,32 @@ class Hl7Message:
         firsts[name] = found
         return found
 
+    def first_fields(self, name: str) -> Sequence[str]:
+        """``first(name).fields``, empty when there is no such segment; the quick way to read a few of them."""
+        if self._shared.changed:
+            segment = self.first(name)
+            return segment.fields if segment is not None else ()
+        found = self._fields.get(name)
+        if found is None:
+            found = self._fields[name] = self._found_fields(name)
+        return found
+
+    def _found_fields(self, name: str) -> Sequence[str]:
+        """Straight from the text where that is plain; else by way of the segment."""
+        text, end = self._text, self._line_end
+        if end and name not in _HEADERS:
+            start = text.find(f"{end}{name}{self.field_sep}")
+            if start < 0 and name not in text:
+                return ()
+            # A segment that is only its name may come before.
+            if start >= 0 and text.find(f"{end}{name}{end}", 0, start + 1) < 0:
+                stop = text.find(end, start + 1)
+                line = text[start + 1 : stop if stop >= 0 else None]
+                if len(line) <= MAX_FIELDS:
+                    return line.split(self.field_sep)
+        segment = self.first(name)
+        return segment.fields if segment is not None else ()
+
     def all(self, name: str) -> list[Segment]:
         """Every segment of a name, in order."""
         if self._segments is not None:
@@ -251,7 +314,7 @@ class Hl7Message:
     def _at(self, number: int, line: str) -> Segment:
         found = self._read.get(number)
         if found is None:
-            found = self._read[number] = Segment(self, line, number)
+            found = self._read[number] = Segment(self._shared, line, number)
         return found
 
     def add_segment(self, name: str, *, after: Segment | None = None) -> Segment:
@@ -259,10 +322,10 @@ class Hl7Message:
         segments = self.segments
         if len(segments) >= MAX_SEGMENTS:
             raise _too_many_segments()
-        segment = Segment(self, name, -1)
+        segment = Segment(self._shared, name, -1)
         segments.insert(segments.index(after) + 1 if after is not None else len(segments), segment)
         self._firsts.pop(name, None)
-        self.changed = self.rearranged = True
+        self._shared.changed = self.rearranged = True
         return segment
 
     def delete_segment(self, segment: Segment) -> None:
@@ -273,17 +336,26 @@ class Hl7Message:
             )
         self.segments.remove(segment)
         self._firsts.pop(segment.name, None)
-        self.changed = self.rearranged = True
+        self._shared.changed = self.rearranged = True
 
     def copy(self) -> Hl7Message:
         """An independent message with the same content; cheap, nothing is parsed again."""
         twin = Hl7Message(
-            self.raw, self.body, self.lines, self.header_line, self._delimiters, self._charset, self._encoding
+            self.raw,
+            self.body,
+            self._text,
+            self._line_end,
+            self._lines,
+            self.header,
+            self.header_line,
+            self._delimiters,
+            self._charset,
+            self._encoding,
         )
         if self.changed:
-            twin.changed = True
+            twin._shared.changed = True
             twin.rearranged = self.rearranged
-            twin._segments = [segment.copy(twin) for segment in self.segments]
+            twin._segments = [segment.copy(twin._shared) for segment in self.segments]
         return twin
 
     # -- text ----------------------------------------------------------------------------------------------------
@@ -377,18 +449,25 @@ class Hl7Codec(Codec):
             text, charset = body.decode("ascii"), ""
         else:
             text, charset = _decoded(body, encoding)
-        if len(text) > MAX_SEGMENTS and text.count("\r") + text.count("\n") > 2 * MAX_SEGMENTS:
-            raise _too_many_segments()
-        if "\n" not in text:
-            lines = text.split("\r")
-        elif "\r" not in text:
-            lines = text.split("\n")
+        end = "\r" if "\n" not in text else "" if "\r" in text else "\n"
+        lines: list[str] | None = None
+        if len(text) > MAX_SEGMENTS:
+            if text.count("\r") + text.count("\n") > 2 * MAX_SEGMENTS:
+                raise _too_many_segments()
+            lines = _lines_of(text, end)
+            if len(lines) > MAX_SEGMENTS:
+                raise _too_many_segments()
+        if end and text.startswith("MSH"):
+            number = 0
+            stop = text.find(end)
+            header = text[:stop] if stop >= 0 else text
         else:
-            lines = _LINE_END.split(text)
-        if len(lines) > MAX_SEGMENTS:
-            raise _too_many_segments()
-        header = 0 if text.startswith("MSH") else _find_header(lines)
-        return Hl7Message(raw, body, lines, header, read_delimiters(lines[header], header), charset, encoding)
+            lines = lines or _lines_of(text, end)
+            number = 0 if text.startswith("MSH") else _find_header(lines)
+            header = lines[number]
+            end = ""
+        delimiters = read_delimiters(header, number)
+        return Hl7Message(raw, body, text, end, lines, header, number, delimiters, charset, encoding)
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         if not isinstance(tree, Hl7Message):
@@ -409,7 +488,7 @@ class Hl7Codec(Codec):
             header = message.first("MSH")
             line = header.text() if header is not None else ""
         else:
-            line = message.lines[message.header_line]
+            line = message.header
         # MSH-1 is the separator itself, so that a field's place in the line is one less than its number.
         fields = line.split(message.field_sep, _CONTROL_ID)
         count = len(fields)
@@ -446,6 +525,11 @@ def _unframed(raw: bytes) -> bytes:
         return raw
     end = raw.rfind(b"\x1c")
     return raw[:end] if not raw[end:].strip(b"\x1c\r\n") else raw
+
+
+def _lines_of(text: str, end: str) -> list[str]:
+    """The lines of a text; ``end`` is what ends each of them, "" when they end in several ways."""
+    return text.split(end) if end else _LINE_END.split(text)
 
 
 def _too_many_segments() -> CodecError:

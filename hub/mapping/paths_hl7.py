@@ -186,11 +186,11 @@ class Hl7Format(SourceFormat):
         place = self._resolve(generator, path, scope)
         if place.origin.kind == "repetition" and path.up:
             return Code(self._part(generator, place.origin, place.origin.variable, place), "text")
-        segment = self._segment(generator, place)
         if place.field == 0:
+            segment = self._segment(generator, place)
             name = f"{segment}.name if {segment} is not None else ''"
             return Code(generator.writer.read(place.origin.loop_depth, ("name", segment), name), "text")
-        repetition = self._repetition(generator, place, segment)
+        repetition = self._repetition(generator, place)
         return Code(self._part(generator, place.origin, repetition, place), "text")
 
     def raw(self, generator: Generator, path: PathNode, scope: Scope) -> tuple[str, int]:
@@ -204,10 +204,9 @@ class Hl7Format(SourceFormat):
             return self._raw_part(generator, place.origin, place.origin.variable, place), level
         if place.field == 0:
             return "", 4
-        segment = self._segment(generator, place)
         if level == 1 and place.repetition == _FIRST:
-            return self._field(generator, place.origin, segment, place.field), 0
-        repetition = self._repetition(generator, place, segment)
+            return self._field(generator, place.origin, self._fields(generator, place), place.field), 0
+        repetition = self._repetition(generator, place)
         return self._raw_part(generator, place.origin, repetition, place), level
 
     def _segment(self, g: Generator, place: _Place) -> str:
@@ -216,7 +215,7 @@ class Hl7Format(SourceFormat):
         if not place.segment:
             return origin.variable
         self._require_members(place)
-        if place.occurrence.kind in ("first", "all") or place.occurrence == Selector("index", 1):
+        if self._means_first(place):
             expression = (
                 f"{origin.variable}.first({place.segment!r})"
                 if origin.kind == "root"
@@ -228,6 +227,21 @@ class Hl7Format(SourceFormat):
         if place.occurrence.kind == "index":
             return g.writer.read(origin.loop_depth, key, f"nth({every}, {place.occurrence.index})")
         return self._first_match(g, every, place.occurrence, "segment", origin, key)
+
+    def _means_first(self, place: _Place) -> bool:
+        return place.occurrence.kind in ("first", "all") or place.occurrence == Selector("index", 1)
+
+    def _fields(self, g: Generator, place: _Place) -> str:
+        """A variable with the raw fields of the segment, an empty sequence when it is absent."""
+        origin = place.origin
+        if place.segment and origin.kind == "root" and self._means_first(place):
+            key = ("first fields", origin.key, place.segment)
+            return g.writer.read(origin.loop_depth, key, f"{origin.variable}.first_fields({place.segment!r})")
+        return self._fields_of(g, origin, self._segment(g, place))
+
+    def _fields_of(self, g: Generator, origin: Scope, segment: str) -> str:
+        absent = "" if segment == origin.variable else f" if {segment} is not None else ()"
+        return g.writer.read(origin.loop_depth, ("fields", segment), f"{segment}.fields{absent}")
 
     def _require_members(self, place: _Place) -> None:
         if place.origin.kind != "root" and not place.origin.members:
@@ -265,21 +279,19 @@ class Hl7Format(SourceFormat):
         )
         return g.writer.read(origin.loop_depth, ("segments", origin.key, place.segment), expression)
 
-    def _field(self, g: Generator, origin: Scope, segment: str, field: int) -> str:
+    def _field(self, g: Generator, origin: Scope, fields: str, field: int) -> str:
         """A variable with the raw text of a field."""
         depth = origin.loop_depth
-        absent = "" if segment == origin.variable else f" if {segment} is not None else ()"
-        fields = g.writer.read(depth, ("fields", segment), f"{segment}.fields{absent}")
-        count = g.writer.read(depth, ("count", segment), f"len({fields})")
-        return g.writer.read(depth, ("field", segment, field), f"{fields}[{field}] if {count} > {field} else ''")
+        count = g.writer.read(depth, ("count", fields), f"len({fields})")
+        return g.writer.read(depth, ("field", fields, field), f"{fields}[{field}] if {count} > {field} else ''")
 
     def _separator(self, g: Generator, which: str) -> str:
         return g.writer.read(0, ("separator", which), f"{g.root.variable}.{which}")
 
-    def _repetition(self, g: Generator, place: _Place, segment: str) -> str:
+    def _repetition(self, g: Generator, place: _Place) -> str:
         """A variable with the raw text of the repetition a path means."""
         origin, selector = place.origin, place.repetition
-        raw = self._field(g, origin, segment, place.field)
+        raw = self._field(g, origin, self._fields(g, place), place.field)
         if self._is_delimiters(place):
             return raw
         separator = self._separator(g, "repetition_sep")
@@ -376,7 +388,7 @@ class Hl7Format(SourceFormat):
                 return f"({origin.variable},)", "segment"
             return self._selected(g, self._segments(g, place), place.occurrence, "segment", place), "segment"
         if place.occurrence.kind not in ("all", "filter"):
-            return self._repetitions(g, place, self._segment(g, place), origin), "repetition"
+            return self._repetitions(g, place, self._fields(g, place), origin), "repetition"
         segments = self._selected(g, self._segments(g, place), place.occurrence, "segment", place)
         key = ("elements", place.origin, place.segment, place.occurrence, place.field, place.repetition)
         known = writer.known(key)
@@ -388,7 +400,8 @@ class Hl7Format(SourceFormat):
             element = writer.temp("e")
             with writer.loop(f"for {element} in {segments}:"):
                 inner = Scope("segment", element, origin, writer.loop_depth, here=origin.here)
-                writer.line(f"{found}.extend({self._repetitions(g, place, element, inner)})")
+                fields = self._fields_of(g, inner, element)
+                writer.line(f"{found}.extend({self._repetitions(g, place, fields, inner)})")
         writer.place_captured(origin.loop_depth, captured, {key: found})
         return found, "repetition"
 
@@ -411,9 +424,9 @@ class Hl7Format(SourceFormat):
         g.writer.place_captured(origin.loop_depth, captured, {key: found})
         return found
 
-    def _repetitions(self, g: Generator, place: _Place, segment: str, scope: Scope) -> str:
+    def _repetitions(self, g: Generator, place: _Place, fields: str, scope: Scope) -> str:
         """A variable with the list of a field's repetitions that hold something."""
-        raw = self._field(g, scope, segment, place.field)
+        raw = self._field(g, scope, fields, place.field)
         if self._is_delimiters(place):
             return f"(({raw},) if {raw} else ())"
         separator = self._separator(g, "repetition_sep")
