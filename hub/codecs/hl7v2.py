@@ -27,6 +27,8 @@ __all__ = ["MAX_FIELDS", "MAX_SEGMENTS", "Hl7Codec", "Hl7Message", "Segment", "s
 MAX_SEGMENTS = 100_000
 #: The same for the fields of one segment.
 MAX_FIELDS = 100_000
+#: So many segments are looked for in the text; who reads more is better served by an index of the lines.
+_FEW_SEGMENTS = 2
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _HEADERS = ("MSH", "FHS", "BHS")
 _BEFORE_HEADER = "\ufeff \t\x0b\x0c\x1c\x00"
@@ -194,7 +196,7 @@ class Hl7Message:
         self._segments: list[Segment] | None = None
         self._fields: dict[str, Sequence[str]] = {}  # of first segments, as they came
         self._firsts: dict[str, Segment | None] = {}
-        self._index: dict[str, int] | None = None  # first three characters -> first line that begins with them
+        self._index: dict[str, list[int]] | None = None
         self._read: dict[int, Segment] = {}  # by line: those somebody has asked for
 
     @property
@@ -254,21 +256,12 @@ class Hl7Message:
         firsts = self._firsts
         if name in firsts:
             return firsts[name]
-        found = None
         if self._segments is not None:
             found = next((s for s in self._segments if s.name == name), None)
         else:
             lines = self.lines
-            index = self._index
-            if index is None:
-                # Backwards, so that the first line of a name is the one that stays.
-                index = self._index = {lines[n][:3]: n for n in range(len(lines) - 1, -1, -1)}
-            number = index.get(name[:3])
-            if number is not None:
-                if self._is(lines[number], name):
-                    found = self._at(number, lines[number])
-                else:  # something that only begins like the name
-                    found = next(iter(self._every(name)), None)
+            number = next((n for n in self._places().get(name[:3], ()) if self._is(lines[n], name)), None)
+            found = None if number is None else self._at(number, lines[number])
         firsts[name] = found
         return found
 
@@ -283,18 +276,26 @@ class Hl7Message:
         return found
 
     def _found_fields(self, name: str) -> Sequence[str]:
-        """Straight from the text where that is plain; else by way of the segment."""
-        text, end = self._text, self._line_end
-        if end and name not in _HEADERS:
-            start = text.find(f"{end}{name}{self.field_sep}")
-            if start < 0 and name not in text:
-                return ()
-            # A segment that is only its name may come before.
-            if start >= 0 and text.find(f"{end}{name}{end}", 0, start + 1) < 0:
-                stop = text.find(end, start + 1)
-                line = text[start + 1 : stop if stop >= 0 else None]
-                if len(line) <= MAX_FIELDS:
-                    return line.split(self.field_sep)
+        """Straight from the text or its lines where these are plain; else by way of the segment."""
+        text, end, separator = self._text, self._line_end, self.field_sep
+        if end and len(name) == 3 and name not in _HEADERS:
+            if self._index is None and len(self._fields) < _FEW_SEGMENTS:
+                start = text.find(f"{end}{name}{separator}")
+                if start < 0 and name not in text:
+                    return ()
+                # A segment that is only its name may come before.
+                if start >= 0 and text.find(f"{end}{name}{end}", 0, start + 1) < 0:
+                    stop = text.find(end, start + 1)
+                    line = text[start + 1 : stop if stop >= 0 else None]
+                    if len(line) <= MAX_FIELDS:
+                        return line.split(separator)
+            else:
+                places = self._places().get(name)
+                if places is None:
+                    return ()
+                line = self.lines[places[0]]
+                if line[3:4] == separator and len(line) <= MAX_FIELDS:
+                    return line.split(separator)
         segment = self.first(name)
         return segment.fields if segment is not None else ()
 
@@ -302,10 +303,21 @@ class Hl7Message:
         """Every segment of a name, in order."""
         if self._segments is not None:
             return [segment for segment in self._segments if segment.name == name]
-        return self._every(name)
+        lines = self.lines
+        return [self._at(n, lines[n]) for n in self._places().get(name[:3], ()) if self._is(lines[n], name)]
 
-    def _every(self, name: str) -> list[Segment]:
-        return [self._at(number, line) for number, line in enumerate(self.lines) if self._is(line, name)]
+    def _places(self) -> dict[str, list[int]]:
+        """First three characters -> the lines that begin with them."""
+        places = self._index
+        if places is None:
+            places = self._index = {}
+            for number, line in enumerate(self.lines):
+                start = line[:3]
+                if start in places:
+                    places[start].append(number)
+                else:
+                    places[start] = [number]
+        return places
 
     def _is(self, line: str, name: str) -> bool:
         end = len(name)
