@@ -7,8 +7,8 @@ from hashlib import blake2b
 from typing import Any
 
 from hub.message import Message, Outcome
+from hub.store.control_runs import EARLIER
 from hub.store.duplicates import FilterLoader
-from hub.store.segment_writer import EARLIER
 from hub.store.segments import Entry, SegmentSet
 from hub.store.sql import all_rows, scalar
 

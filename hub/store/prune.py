@@ -191,6 +191,7 @@ class Pruner:
             extend(connection, gone)
             writer.messages -= len(gone)
             writer.commit()
+            writer.control.forget(ids)
         except BaseException:
             self._writer.unit.undo(writer)
             raise

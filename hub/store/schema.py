@@ -12,7 +12,8 @@ fast however much is stored, pruning is deleting files, and nothing on the way o
 place: rows of ``message``, ``payload``, ``delivery`` and ``call`` are appended in id order. A delivery and its calls live in the segment its own id
 falls into, which is that of its message unless an operator made it later.
 
-``meta`` of a segment: ``schema_version``; ``intent``, the last intent of the catalog that was applied here; and, once the
+``meta`` of a segment: ``schema_version``; ``intent``, the last intent of the catalog that was applied here; ``control_upto`` and
+``control_seq``, highest id and number of the messages whose control ids are in runs (:mod:`hub.store.control_runs`); and, once the
 segment is complete or the store was closed in an orderly way, ``messages``, ``seq_max`` and ``received_max``.
 ``meta`` of the catalog: ``schema_version``, ``clean`` (1 while the store is closed in an orderly way).
 """
@@ -43,8 +44,15 @@ CREATE TABLE message (
     routed TEXT NOT NULL,            -- "route>target,…" as name ids, one per delivery made: what the ledger expects
     keys TEXT NOT NULL               -- JSON object of business keys, '' when there are none
 );
-CREATE INDEX message_control ON message (source, control_id, conflict) WHERE control_id <> '';
 CREATE INDEX message_conflict ON message (source, control_id, content_hash) WHERE conflict = 1;
+CREATE INDEX message_conflicts ON message (source, control_id) WHERE conflict = 1;
+CREATE TABLE control (               -- of messages that don't conflict; those of the newest messages are in no run yet
+    run INTEGER NOT NULL,
+    control_id TEXT NOT NULL,
+    source INTEGER NOT NULL,         -- name.id
+    id INTEGER NOT NULL,             -- message.id; the message may have been removed
+    PRIMARY KEY (run, control_id, source, id)
+) WITHOUT ROWID;
 CREATE TABLE payload (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,

@@ -10,25 +10,13 @@ import orjson
 
 from hub.ids import id_text
 from hub.message import CallRecord, Delivery, Message
+from hub.store.control_runs import ControlRuns
 from hub.store.duplicates import ControlFilter
 from hub.store.rows import INSERT, UPDATE_DELIVERY, Row, stored_state
 from hub.store.sql import all_rows, first_row, scalar
 
-__all__ = ["EARLIER", "SegmentWriteError", "SegmentWriter"]
+__all__ = ["SegmentWriteError", "SegmentWriter"]
 
-#: The newest message of a control id, the newest conflicting one, and the conflicting one with the same bytes. Those
-#: that do not conflict are more than one only where detection was off for a while.
-EARLIER = """
-SELECT id, content_hash, received_at FROM (
-    SELECT id, content_hash, received_at FROM message
-    WHERE source = ?1 AND control_id = ?2 AND control_id <> '' AND conflict = 0 ORDER BY id DESC LIMIT 16)
-UNION ALL SELECT id, content_hash, received_at FROM (
-    SELECT id, content_hash, received_at FROM message
-    WHERE source = ?1 AND control_id = ?2 AND control_id <> '' AND conflict = 1 ORDER BY id DESC LIMIT 1)
-UNION ALL SELECT id, content_hash, received_at FROM (
-    SELECT id, content_hash, received_at FROM message
-    WHERE source = ?1 AND control_id = ?2 AND content_hash = ?3 AND conflict = 1 ORDER BY id DESC LIMIT 1)
-"""
 _SUMMARY = ("messages", "seq_max", "received_max")
 
 
@@ -43,6 +31,7 @@ class SegmentWriter:
         self.path = path
         self.first_id = first_id
         self.connection = connection
+        self.control = ControlRuns(connection)
         self.filter: ControlFilter | None = None  # complete for everything put through this object
         self.messages = 0
         self.seq_max = 0
@@ -52,7 +41,7 @@ class SegmentWriter:
         self._new_names: list[str] = []
         self._routes: dict[tuple[str, str], str] = {}
         self._before = (0, 0, 0)
-        self._marked = (0, 0, 0, 0)
+        self._marked = (0, 0, 0, 0, 0)
         self._rows: dict[str, list[Row]] = {table: [] for table in INSERT}
         self._messages = self._rows["message"]
         self._payloads = self._rows["payload"]
@@ -71,14 +60,20 @@ class SegmentWriter:
     def commit(self) -> None:
         """Write what was collected and wait for the disk."""
         self.flush()
+        sealed = self.sealed
+        spilled = (self.control.due or sealed) and self.control.spill(everything=sealed)
         if self.sealed and self._before != (self.messages, self.seq_max, self.received_max):
             self._store_summary()
         self.connection.execute("COMMIT")
+        if spilled:
+            self.control.spilled(everything=sealed)
+        self.control.committed()
         self._new_names.clear()
 
     def rollback(self) -> None:
         """Undo everything since ``begin``."""
         self.discard()
+        self.control.undo()
         self.messages, self.seq_max, self.received_max = self._before
         for text in self._new_names:
             self._names.pop(text, None)
@@ -91,13 +86,14 @@ class SegmentWriter:
         """A point within the unit to come back to."""
         self.flush()
         self.connection.execute("SAVEPOINT one")
-        self._marked = (len(self._new_names), self.messages, self.seq_max, self.received_max)
+        self._marked = (len(self._new_names), self.control.added, self.messages, self.seq_max, self.received_max)
 
     def undo(self) -> None:
         """Undo everything since ``mark``."""
         self.discard()
         self.connection.execute("ROLLBACK TO one")
-        known, self.messages, self.seq_max, self.received_max = self._marked
+        known, added, self.messages, self.seq_max, self.received_max = self._marked
+        self.control.undo(added)
         for text in self._new_names[known:]:
             self._names.pop(text, None)
         del self._new_names[known:]
@@ -140,12 +136,15 @@ class SegmentWriter:
             routed = ",".join([self._routed(delivery) for delivery in deliveries])
         message_id = message.id
         received_at = message.received_at
+        source = names.get(message.source) or self.name(message.source)
+        if message.control_id and not message.conflict:
+            self.control.add(source, message.control_id, message_id, message.content_hash, received_at, seq)
         self._messages.append(
             (
                 message_id,
                 seq,
                 received_at,
-                names.get(message.source) or self.name(message.source),
+                source,
                 names.get(message.type) or self.name(message.type),
                 names.get(message.codec) or self.name(message.codec),
                 message.control_id,
@@ -265,7 +264,7 @@ class SegmentWriter:
         number = self._names.get(source)
         if number is None:
             return []
-        return all_rows(self.connection, EARLIER, (number, control_id, content_hash))
+        return self.control.earlier(number, control_id, content_hash)
 
     def has_message(self, message_id: int) -> bool:
         return scalar(self.connection, "SELECT 1 FROM message WHERE id = ?", (message_id,)) is not None
@@ -300,10 +299,12 @@ class SegmentWriter:
         return max(int(scalar(self.connection, f"SELECT coalesce(max(id), 0) FROM {table}")) for table in tables)  # noqa: S608
 
     def seal(self) -> None:
-        """Write the summary; from now on it is kept up to date."""
+        """Write the summary and the last run of control ids; from now on both are kept up to date."""
         self.connection.execute("BEGIN IMMEDIATE")
+        self.control.spill()
         self._store_summary()
         self.connection.execute("COMMIT")
+        self.control.spilled()
         self.sealed = True
 
     def _store_summary(self) -> None:
