@@ -267,7 +267,10 @@ class Intake:
             value = keys.get(key)
             if value:
                 keys[key] = key_digest(value, self._salt)
-        return {key: value[:KEY_LENGTH] for key, value in keys.items()}
+        for key, value in keys.items():
+            if len(value) > KEY_LENGTH:
+                keys[key] = value[:KEY_LENGTH]
+        return keys
 
     def _refuse(
         self,

@@ -21,9 +21,9 @@ from __future__ import annotations
 import time
 
 from adapters.mllp.framing import BREAKS_FRAME
-from adapters.mllp.header import decode_segment, read_conditions
+from adapters.mllp.header import conditions_of, decode_segment, read_conditions
 from hub.api import CodecError, HubError, Receipt, StoreBusy
-from hub.codecs.hl7_ack import build_ack
+from hub.codecs.hl7_ack import accepted_ack, build_ack, plain_header
 from hub.i18n import t
 from hub.masking import mask_text
 
@@ -50,11 +50,14 @@ class Acknowledger:
         """The messages that answer ``raw``, in order, unframed; usually one, none where the sender wants none."""
         if self._policy == "none":
             return []
-        wish = self._wishes[read_conditions(raw)]
+        header = plain_header(raw)
+        wish = self._wishes[read_conditions(raw) if header is None else conditions_of(header)]
         if receipt.accepted:
             if receipt.reply is None or not self._request:
                 code = wish.codes[0]
-                return [build_ack(raw, code)] if code else []
+                if not code:
+                    return []
+                return [build_ack(raw, code) if header is None else accepted_ack(header, code)]
             if BREAKS_FRAME.search(receipt.reply):
                 text = t("the reply contains 0x1C where MLLP would end it", "应答中含有会使 MLLP 帧提前结束的 0x1C")
                 return self._exchanged(raw, wish, "E", build_ack(raw, "AE", text, _INTERNAL_ERROR))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Header", "decode_segment", "read_conditions", "read_header"]
+__all__ = ["Header", "conditions_of", "decode_segment", "read_conditions", "read_header"]
 
 #: HL7 table 0155, accept/application acknowledgement conditions.
 _CONDITIONS = {"AL": "AL", "NE": "NE", "ER": "ER", "SU": "SU"}
@@ -33,16 +33,17 @@ def read_conditions(raw: bytes) -> tuple[str, str]:
 
     A value outside table 0155 counts as empty: analysers use MSH-16 for other things ("0" patient, "2" control).
     """
-    return _conditions(_fields(raw))
+    return conditions_of(_fields(raw))
 
 
 def read_header(raw: bytes) -> Header:
     """The fields a sender needs to recognise the acknowledgement; empty where the bytes have none."""
     fields = _fields(raw)
-    return Header(fields[9].strip() if len(fields) > 9 else "", *_conditions(fields))
+    return Header(fields[9].strip() if len(fields) > 9 else "", *conditions_of(fields))
 
 
-def _conditions(fields: list[str]) -> tuple[str, str]:
+def conditions_of(fields: list[str]) -> tuple[str, str]:
+    """The same from the fields of MSH, field n at n - 1."""
     count = len(fields)
     if count > 15:
         return _CONDITIONS.get(fields[14], ""), _CONDITIONS.get(fields[15], "")
