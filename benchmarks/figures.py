@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -257,10 +258,35 @@ def _large_store(scale: Scale) -> Iterator[Figure]:
     yield figure
 
 
+def _isolation(scale: Scale) -> Iterator[Figure]:
+    """A target's rate beside one that is broken, in turns with its rate beside one that is well."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as nobody, Sink() as sink, Sink() as other:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
+        for what, broken in (("refuses connections", nobody), ("never answers", silent)):
+            figure = Figure(f"rate beside a target that {what}, beside a healthy one = 1", "", 0.95)
+            for _ in range(scale.runs):
+                rates = []
+                for url in (other.url, f"http://127.0.0.1:{broken.getsockname()[1]}"):
+                    wait_quiet(scale.patience)
+                    try:
+                        with folder() as home, Hub(Path(home), sink=sink, beside=url) as hub:
+                            hub.run(32, scale.warm_up, _tag())
+                            one = hub.run(32, scale.seconds, _tag())
+                        rates.append(one.delivered_rate)
+                        figure.other.append(one.other_percent)
+                    except Failed as error:
+                        figure.failed.append(str(error))
+                other.take()
+                if len(rates) == 2:
+                    figure.values.append(rates[1] / rates[0])
+            yield figure
+
+
 SERIES: dict[str, Series] = {
     "ack": _acknowledging,
     "through": _through,
     "connections": _many_connections,
+    "isolation": _isolation,
     "parts": _small_parts,
     "store": _storing,
     "start": _starting,

@@ -162,8 +162,10 @@ class Hub:
         plugins: int = 0,
         store: dict[str, Any] | None = None,
         route: bool = True,
+        beside: str = "",
         wrapper: list[str] | None = None,
     ) -> None:
+        """``beside``: the URL of a second target that gets everything, too."""
         self.home = home
         self.ports = [free_port() for _ in range(sources)]
         self._sink = sink
@@ -173,9 +175,9 @@ class Hub:
         self.start_s = 0.0
         self.began = 0.0  # of the last start, seconds of the monotonic clock
         self.acknowledged = 0  # by all runs together
-        self._write(sources, plugins, store or {}, route and sink is not None)
+        self._write(sources, plugins, store or {}, route and sink is not None, beside)
 
-    def _write(self, sources: int, plugins: int, store: dict[str, Any], route: bool) -> None:
+    def _write(self, sources: int, plugins: int, store: dict[str, Any], route: bool, beside: str) -> None:
         home = self.home
         files = {
             "plugins/bench_source/plugin.yaml": _SOURCE,
@@ -212,6 +214,9 @@ class Hub:
                     f"route{number}": {"from": f"source{number}/adt", "to": f"target{number}/in"}
                     for number in range(sources)
                 }
+        if beside:
+            config["systems"]["beside"] = {"plugin": "bench_target", "settings": {"url": beside}}
+            config["routes"]["beside"] = {"from": "source0/adt", "to": "beside/in"}
         for number in range(plugins):
             kind = {"port": free_port()} if number % 2 else {"url": "http://127.0.0.1:9"}
             config["systems"][f"spare{number}"] = {"plugin": f"spare_{number:03d}", "settings": kind}

@@ -193,7 +193,8 @@ class Peer(asyncio.Protocol):
     def __init__(self, sink: CheckingSink) -> None:
         self._sink = sink
         self._era = sink.era
-        self._held = b""
+        self._held = bytearray()
+        self._searched = 0  # no end of a call before this
         self._silent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -210,10 +211,11 @@ class Peer(asyncio.Protocol):
         self._held += data
         while not self._silent and (found := self.next_call(self._held)) is not None:
             key, control, body, used = found
-            self._held = self._held[used:]
+            del self._held[:used]
+            self._searched = 0
             self._end(self._sink.take(key, control, body, self._era), control, body)
 
-    def next_call(self, data: bytes) -> tuple[str, str, bytes, int] | None:
+    def next_call(self, data: bytearray) -> tuple[str, str, bytes, int] | None:
         """Key, control id and body of the first complete call, and the number of bytes it takes."""
         raise NotImplementedError
 
@@ -244,18 +246,18 @@ class Peer(asyncio.Protocol):
 
 
 class _HttpPeer(Peer):
-    def next_call(self, data: bytes) -> tuple[str, str, bytes, int] | None:
+    def next_call(self, data: bytearray) -> tuple[str, str, bytes, int] | None:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return None
         fields = {}
-        for line in data[:end].split(b"\r\n")[1:]:
+        for line in bytes(data[:end]).split(b"\r\n")[1:]:
             name, _, value = line.partition(b":")
             fields[name.strip().lower()] = value.strip()
         used = end + 4 + int(fields.get(b"content-length", b"0"))
         if len(data) < used:
             return None
-        body = data[end + 4 : used]
+        body = bytes(data[end + 4 : used])
         control = "" if self._sink.indifferent else str(json.loads(body)["control"])
         return fields.get(b"idempotency-key", b"").decode(), control, body, used
 
@@ -276,11 +278,12 @@ class HttpSink(CheckingSink):
 
 
 class _MllpPeer(Peer):
-    def next_call(self, data: bytes) -> tuple[str, str, bytes, int] | None:
-        end = data.find(b"\x1c\r")
+    def next_call(self, data: bytearray) -> tuple[str, str, bytes, int] | None:
+        end = data.find(b"\x1c\r", max(0, self._searched - 1))
         if end < 0:
+            self._searched = len(data)
             return None
-        body = data[data.index(b"\x0b") + 1 : end]
+        body = bytes(data[data.index(b"\x0b") + 1 : end])
         control = body.split(b"\r", 1)[0].split(b"|")[9].decode()
         return control, control, body, end + 2
 
