@@ -35,7 +35,7 @@ _PHONE = re.compile(r"1[3-9][0-9]{9}\Z")
 def mask(value: str) -> str:
     """A value with its shape kept and its content gone: 张*丰, 110***********1234, 138****5678, z***@example.com.
 
-    At most half of the characters remain. Values beyond 64 characters are shortened and their length is told.
+    At most half of the characters remain, of a Chinese name of three the first and the last. Values beyond 64 characters are shortened and their length is told.
     """
     size = len(value)
     if size <= 1:

@@ -72,7 +72,8 @@ def test_mask_shortens_long_values_and_tells_their_length() -> None:
 def test_mask_shows_at_most_half_and_no_control_characters(value: str) -> None:
     shown = mask(value)
     assert shown.isprintable()
-    assert sum(c != "*" for c in shown.split(" (")[0]) <= len(value) / 2
+    most = 2 if len(value) == 3 else len(value) / 2  # 张三丰 is 张*丰
+    assert sum(c != "*" for c in shown.split(" (")[0]) <= most
 
 
 def test_published_id_numbers() -> None:
