@@ -1,4 +1,4 @@
-"""Writes ``contract-reference.md`` from the models of :mod:`hub.contract` and the options of the built-in adapters.
+"""Writes ``contract-reference.md`` from the models of :mod:`hub.contract` and the options of the built-in adapters and codecs.
 
 ``python docs/generate.py`` writes the file; ``tests/docs`` checks that it is current.
 """
@@ -16,6 +16,11 @@ from pydantic_core import PydanticUndefined
 
 from adapters.http.options import HttpConnect, HttpListen
 from adapters.mllp.options import MllpConnect, MllpListen
+from hub.codecs.csv_codec import CsvFormat
+from hub.codecs.excel_codec import ExcelFormat
+from hub.codecs.fhir import FhirFormat
+from hub.codecs.fixed_layout import FixedFormat
+from hub.codecs.xml_codec import XmlOptions
 from hub.contract import HubConfig, Interface, Plugin, parse_duration, parse_size
 
 __all__ = ["OUTPUT", "reference"]
@@ -27,6 +32,11 @@ _PARTS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("hub.yaml", (HubConfig,)),
     ("Options of the adapter `mllp`", (MllpListen, MllpConnect)),
     ("Options of the adapter `http`", (HttpListen, HttpConnect)),
+    ("Options of the codec `csv`", (CsvFormat,)),
+    ("Options of the codec `excel`", (ExcelFormat,)),
+    ("Options of the codec `fixed`", (FixedFormat,)),
+    ("Options of the codec `fhir`", (FhirFormat,)),
+    ("Options of the codecs `xml`, `hl7v3` and `cda`", (XmlOptions,)),
 )
 _DURATIONS = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 _SIZES = (("GB", float(1 << 30)), ("MB", float(1 << 20)), ("KB", float(1 << 10)))

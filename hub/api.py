@@ -61,6 +61,7 @@ class Bound:
     codec: Codec
     settings: Mapping[str, Any]  # secrets resolved; never log
     options: BaseModel  # the adapter's own settings model, filled from ``listen`` or ``connect``
+    reply_codec: Codec | None = None  # of the target's replies, where it is not ``codec``
 
 
 @dataclass(slots=True)

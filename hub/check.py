@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.api import Codec
+from hub.codecs.options import configure
 from hub.config import load_config
 from hub.contract import Interface
 from hub.deployment import build
@@ -88,6 +89,10 @@ def _plugin_problems(plugin: LoadedPlugin, registry: Registry) -> list[Problem]:
             remedy = did_you_mean(interface.codec, registry.codecs)
             problems.append(plugin.document.problem(text, ("interfaces", name, "codec"), remedy=remedy))
             continue
+        if "${" not in str(interface.format):  # otherwise known, and checked, for each system
+            codec = configure(codec, interface.format, plugin.document.place("interfaces", name, "format"), problems)
+            if codec is None:
+                continue
         for number, example in enumerate(interface.examples):
             problem = _example_problem(plugin.folder / example, interface, codec)
             if problem is not None:

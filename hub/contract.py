@@ -127,6 +127,7 @@ class ReplyRule(Model):
     """How to read the answer of a target."""
 
     codec: str = Field("", description="codec of the reply body; default: that of the request")
+    format: dict[str, Any] = Field(default_factory=dict, description="options of ``codec``")
     code: str = Field("", description="expression for the business code, looked up in ``errors``")
     message: str = Field("", description="expression for the error text")
 
@@ -144,6 +145,7 @@ class Interface(Model):
     connect: dict[str, Any] = Field(default_factory=dict, description="adapter options of an ``out`` interface")
     codec: str
     encoding: str = Field("", description="character set, where the bytes don't declare one")
+    format: dict[str, Any] = Field(default_factory=dict, description="options of the codec, e.g. delimiter or layout")
 
     # in
     type: str = Field("", description="expression for the message type; default: the codec's")
@@ -256,6 +258,9 @@ class HubConfig(Model):
     plugins: list[str] = Field(default_factory=lambda: ["../plugins"], description="folders searched for plugin.yaml")
     mappings: list[str] = Field(default_factory=lambda: ["../mappings"])
     include: list[str] = Field(default_factory=lambda: ["systems/*.yaml", "routes/*.yaml"])
+    watch: bool = Field(
+        True, description="saved changes of these files take effect within a second; false: on `hub reload` only"
+    )
     systems: dict[str, SystemConfig] = Field(default_factory=dict)
     routes: dict[str, RouteConfig] = Field(default_factory=dict)
     store: StoreConfig = StoreConfig()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from hub.api import Adapter, Bound, Codec
+from hub.codecs.options import configure
 from hub.config import LoadedConfig, load_config
 from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
 from hub.deployment_diff import DeploymentDiff, diff
@@ -22,7 +23,7 @@ from hub.i18n import t
 from hub.registry import LoadedPlugin, Registry
 from hub.routes import check_receivers, resolve_routes
 from hub.settings import check_settings, referenced, substitute
-from hub.validation import did_you_mean, expression_problems, validate
+from hub.validation import Origin, did_you_mean, expression_problems, validate
 from hub.workers import assign_workers, worker_conflicts
 from hub.yaml_source import KeyPath, Place
 
@@ -258,14 +259,21 @@ class _System:
         codec = self._registry.codecs.get(contract.codec)
         if codec is None:
             problems.append(self._unknown("codec", contract.codec, self._registry.codecs, origin, ("codec",)))
-        if contract.reply.codec and contract.reply.codec not in self._registry.codecs:
-            path = ("reply", "codec")
-            problems.append(self._unknown("codec", contract.reply.codec, self._registry.codecs, origin, path))
+        else:
+            codec = configure(codec, contract.format, _Below(origin, "format"), problems)
+        reply: Codec | None = None
+        if contract.reply.codec:
+            reply = self._registry.codecs.get(contract.reply.codec)
+            if reply is None:
+                path = ("reply", "codec")
+                problems.append(self._unknown("codec", contract.reply.codec, self._registry.codecs, origin, path))
+            else:
+                reply = configure(reply, contract.reply.format, _Below(_Below(origin, "reply"), "format"), problems)
         if options is None or codec is None or len(problems) > before:
             return None
         place = f"{self._name}/{name}"
         self._check_expressions(contract, place, origin)
-        return Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options), origin
+        return Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options, reply), origin
 
     def _unknown(
         self, kind: str, name: str, known: Iterable[str], origin: InterfaceOrigin, path: tuple[str, ...]
@@ -324,7 +332,7 @@ class _System:
 
 @dataclass(frozen=True, slots=True)
 class _Below:
-    origin: InterfaceOrigin
+    origin: Origin
     key: str
 
     def problem(self, text: str, path: KeyPath = (), *, remedy: str = "", severity: str = "error") -> Problem:

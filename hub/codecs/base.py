@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel
 
 __all__ = ["Codec"]
 
 
 class Codec(ABC):
-    """Bytes ⇄ tree for one format. Stateless and thread-safe; one instance serves every interface.
+    """Bytes ⇄ tree for one format. Stateless and thread-safe.
+
+    A codec without ``format_options`` serves every interface with one instance. One that has them makes an instance for each
+    interface (:meth:`configured`), once, when the configuration is loaded; whatever can be compiled is compiled then.
 
     ``decode`` may be lazy: it returns a tree that parses on demand, but it must refuse, with
     :class:`hub.errors.CodecError`, bytes that are not the format at all. Decoding then encoding an untouched tree gives back the
@@ -18,6 +23,12 @@ class Codec(ABC):
 
     name: ClassVar[str]
     content_type: ClassVar[str] = "application/octet-stream"
+    #: The model of ``format`` in a contract; None: the codec takes no options.
+    format_options: ClassVar[type[BaseModel] | None] = None
+
+    def configured(self, options: BaseModel) -> Self:
+        """The codec for one interface; ``options`` is an instance of ``format_options``."""
+        return self
 
     @abstractmethod
     def decode(self, raw: bytes, *, encoding: str = "") -> Any:

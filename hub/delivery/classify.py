@@ -49,7 +49,7 @@ class Classifier:
         self._errors = contract.errors
         self._settings = bound.settings
         self._encoding = contract.encoding
-        self._codec = codecs[contract.reply.codec] if contract.reply.codec else bound.codec
+        self._codec = bound.reply_codec or (codecs[contract.reply.codec] if contract.reply.codec else bound.codec)
         self._success = self._compile(contract.success, f"{bound.place}.success")
         self._code = self._compile(contract.reply.code, f"{bound.place}.reply.code")
         self._message = self._compile(contract.reply.message, f"{bound.place}.reply.message")

@@ -50,13 +50,16 @@ class Prepared:
 def decode_message(message: Message, world: World) -> Any:
     """The decoded tree of a message; decoded once, then shared by all its deliveries."""
     if message.tree is None:
-        codec = world.codecs.get(message.codec)
+        source = world.inbound.get(message.source)
+        if source is not None and source.codec.name == message.codec:
+            codec: Codec | None = source.codec  # with the options of the interface
+        else:
+            codec = world.codecs.get(message.codec)
         if codec is None:
             raise HubError(
                 t(f"codec {message.codec!r} is not installed", f"未安装编解码器 {message.codec!r}"),
                 code="codec.missing",
             )
-        source = world.inbound.get(message.source)
         message.tree = codec.decode(message.raw, encoding=source.contract.encoding if source else "")
     return message.tree
 

@@ -11,8 +11,9 @@ from hub.i18n import t
 from hub.mapping.codegen import Generator
 from hub.mapping.compiler import expression_error, parse
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
-from hub.mapping.nodes import ExpressionError, Node, PathNode
-from hub.mapping.paths import Code, Scope
+from hub.mapping.nodes import ExpressionError, Node, PathNode, StepNode, VariableNode
+from hub.mapping.paths import Code, Elements, Scope
+from hub.mapping.paths_plain import PlainFormat
 from hub.mapping.program import Rule
 
 __all__ = ["Builder", "TooManyRules", "Value", "leaves"]
@@ -100,7 +101,7 @@ class Builder:
             self.problem(text.line, target, t("nested too deeply", "嵌套过深"))
 
     def parse(self, text: Text) -> Node:
-        return parse(text.text, self.document.source_codec)
+        return parse(text.text, self.document.source_codec, self.document.source_namespaces)
 
     def path(self, text: Text) -> PathNode:
         node = self.parse(text)
@@ -112,9 +113,18 @@ class Builder:
             )
         return node
 
-    def expression(self, text: Text, scope: Scope) -> Code:
+    def looped(self, text: Text) -> Node:
+        """What ``each:``, ``from:`` and ``split:`` go through: a path; in plain trees also a variable, or a member of a value."""
+        if isinstance(self.generator.source, PlainFormat):
+            node = self.parse(text)
+            if isinstance(node, VariableNode | StepNode):
+                return node
+        return self.path(text)
+
+    def expression(self, text: Text, scope: Scope, *, condition: bool = False) -> Code:
         before = set(self.generator.unknown_variables)
-        code = self.generator.compile(self.parse(text), scope)
+        node = self.parse(text)
+        code = self.generator.compile(self.generator.source.as_condition(node) if condition else node, scope)
         for name in sorted(self.generator.unknown_variables - before - CALLER_NAMES):
             self.problem(
                 text.line,
@@ -179,7 +189,7 @@ class Builder:
         key = f"{target}.{keyword}".lstrip(".")
         with self.guard(condition, key):
             self.at(condition.line, key, condition.text)
-            code = self.expression(condition, scope)
+            code = self.expression(condition, scope, condition=True)
             self.generator.writer.risky |= code.risky
             test = code.text
         with self.generator.writer.block(f"if {test}:"):
@@ -193,7 +203,7 @@ class Builder:
         self.at(path.line, f"{target}[]", path.text)
         if self._nesting >= MAX_NESTING:
             raise ExpressionError(t(f"each: nested deeper than {MAX_NESTING}", f"each: 嵌套超过 {MAX_NESTING} 层"))
-        with self.elements(self.path(path), scope, leaves(rule)) as inner:
+        with self.elements(self.looped(path), scope, leaves(rule)) as inner:
             number = ""
             if _mentions(rule, "$number"):
                 number = writer.temp("n")
@@ -215,10 +225,13 @@ class Builder:
         writer.place(writer.loop_depth - 1, [statement], {})
 
     @contextmanager
-    def elements(self, path: PathNode, scope: Scope, weight: int, *, only_first: bool = False) -> Iterator[Scope]:
-        """A loop over everything a path reaches."""
+    def elements(self, path: Node, scope: Scope, weight: int, *, only_first: bool = False) -> Iterator[Scope]:
+        """A loop over everything a path reaches, or a value holds."""
         generator, writer = self.generator, self.generator.writer
-        found = generator.source.elements(generator, path, scope)
+        if isinstance(path, PathNode):
+            found = generator.source.elements(generator, path, scope)
+        else:
+            found = Elements(f"as_list({generator.keep(generator.compile(path, scope))})", "value")
         plain = generator.charged(found.plain, weight) if not only_first else writer.assign(found.plain)
         grouped = found.grouped.replace(found.plain, plain, 1) if found.grouped else ""
         element = writer.temp("e")
@@ -277,7 +290,7 @@ class Builder:
                 yield found, scope
             return
         self.at(rule.origin.line, target, rule.origin.text)
-        with self.elements(self.path(rule.origin), scope, 1, only_first=True) as inner, self._inside(found, inner):
+        with self.elements(self.looped(rule.origin), scope, 1, only_first=True) as inner, self._inside(found, inner):
             yield found, inner
 
     @contextmanager

@@ -103,7 +103,7 @@ class Generator:
 
     def condition(self, node: Node, scope: Scope) -> str:
         """The code of an expression that is only asked whether it holds."""
-        code = self.compile(node, scope)
+        code = self.compile(self.source.as_condition(node), scope)
         if code.risky:
             self.writer.risky = True
         return code.text
@@ -145,7 +145,7 @@ class Generator:
             case CompareNode():
                 return self._compare(node, scope)
             case NotNode():
-                operand = self.compile(node.operand, scope)
+                operand = self.compile(self.source.as_condition(node.operand), scope)
                 return Code(f"(not {operand.text})", "bool", operand.risky)
             case NegateNode():
                 return Code(f"negate({self.compile(node.operand, scope).text})", "any", True)
@@ -164,7 +164,7 @@ class Generator:
         raise ExpressionError(t("not an expression", "不是表达式"), node.at)
 
     def _conditional(self, node: ConditionalNode, scope: Scope) -> Code:
-        test = self.compile(node.test, scope)
+        test = self.compile(self.source.as_condition(node.test), scope)
         with self.writer.capture() as first:
             then = self.compile(node.then, scope)
         with self.writer.capture() as second:

@@ -25,10 +25,13 @@ Evaluate = Callable[[Any, Context], Any]
 _QUOTED = 60
 
 
-def parse(text: str, codec: str) -> Node:
-    """The syntax tree of an expression on what a codec decodes to; raises nothing but :class:`ExpressionError`."""
+def parse(text: str, codec: str, namespaces: Mapping[str, str] | None = None) -> Node:
+    """The syntax tree of an expression on what a codec decodes to; raises nothing but :class:`ExpressionError`.
+
+    ``namespaces``: prefixes of paths into XML.
+    """
     try:
-        return parse_expression(text, source_format(codec))
+        return parse_expression(text, source_format(codec, namespaces))
     except RecursionError:
         raise ExpressionError(t("nested too deeply", "嵌套过深")) from None
 

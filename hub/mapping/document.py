@@ -27,6 +27,9 @@ _TOP = ("mapping", "description", "fragment", "from", "to", "when", "split", "va
 #: Keys that make or qualify a rule; a target field of that name is written ['name'].
 RESERVED = ("const", "expr", "default", "required", "keep_null", "each", "where", "when", "include", "from")
 _QUOTED = ("'", '"', "|", ">")
+_PREFIX = re.compile(r"[^\W\d][\w.-]*")
+#: What no namespace URI holds.
+_NO_URI = re.compile(r"[\x00-\x20<>\"{}|\\^`\x7f]")
 _INT = re.compile(r"[-+]?\d{1,300}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _WORDS: dict[str, bool | None] = {
@@ -105,6 +108,8 @@ class Document:
     file: str
     source_codec: str = ""
     target_codec: str = ""
+    source_namespaces: dict[str, str] = field(default_factory=dict)
+    target_namespaces: dict[str, str] = field(default_factory=dict)
     types: tuple[str, ...] = ()
     base: bool = False
     remove: list[Text] = field(default_factory=list)
@@ -252,9 +257,14 @@ class _Reader:
                     self.document.types = tuple(types)
                 else:
                     self.problem(value, "from.types", t("a list of message types expected", "此处应为消息类型列表"))
+            elif key == "namespaces":
+                self.document.source_namespaces = self._namespaces(value, "from.namespaces")
             else:
                 self.problem(
-                    name, f"from.{key}", t("unknown key", "未知的键"), t("known: codec, types", "可用：codec、types")
+                    name,
+                    f"from.{key}",
+                    t("unknown key", "未知的键"),
+                    t("known: codec, types, namespaces", "可用：codec、types、namespaces"),
                 )
 
     def _to(self, node: yaml.Node) -> None:
@@ -272,13 +282,33 @@ class _Reader:
                 for item in items:
                     if path := self.text(item, "to.remove", t("a path", "路径")):
                         self.document.remove.append(path)
+            elif key == "namespaces":
+                self.document.target_namespaces = self._namespaces(value, "to.namespaces")
             else:
                 self.problem(
                     name,
                     f"to.{key}",
                     t("unknown key", "未知的键"),
-                    t("known: codec, base, remove", "可用：codec、base、remove"),
+                    t("known: codec, base, remove, namespaces", "可用：codec、base、remove、namespaces"),
                 )
+
+    def _namespaces(self, node: yaml.Node, key: str) -> dict[str, str]:
+        """Prefix to URI; the prefix ``""`` is the default namespace."""
+        found: dict[str, str] = {}
+        for prefix, name, value in self.entries(node, key):
+            place = f"{key}.{prefix}"
+            if (prefix and not _PREFIX.fullmatch(prefix)) or prefix in ("xml", "xmlns"):
+                self.problem(
+                    name,
+                    place,
+                    t(f"{prefix!r} can't be a prefix", f"{prefix!r} 不能作前缀"),
+                    t("a word; '' for names without prefix", "应为单词；'' 表示无前缀的名称"),
+                )
+            elif not isinstance(value, yaml.ScalarNode) or _NO_URI.search(value.value):
+                self.problem(value, place, t("a namespace URI expected", "此处应为命名空间 URI"))
+            else:
+                found[prefix] = value.value
+        return found
 
     # -- rules ---------------------------------------------------------------------------------------------------
 

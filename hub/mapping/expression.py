@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from hub.i18n import t
 from hub.mapping.nodes import (
@@ -58,6 +58,9 @@ _MAX_DIGITS = 40
 
 class PathSyntax(Protocol):
     """The part of a source format the parser needs."""
+
+    #: Inside filters ``=`` compares, as in XPath.
+    single_equals: ClassVar[bool]
 
     def parse_path(self, parser: Parser) -> PathNode | None:
         """The path at ``parser.at``, which is moved behind it; None, and nothing moved, when there is none."""
@@ -203,6 +206,9 @@ class Parser:
             if self.accept(token):
                 return token
         if self.peek() == "=":
+            if self.in_filter and self._syntax.single_equals:
+                self.at += 1
+                return "=="
             raise self.error(t("'=' is not a comparison", "'=' 不是比较运算符"), t("write ==", "请写 =="))
         start = self.at
         if self.accept_word("in"):
@@ -344,6 +350,9 @@ class Parser:
         at = self.at
         char = self.peek()
         if char == "(":
+            path = self._syntax.parse_path(self)  # a tag of DICOM begins with it: (0010,0010)
+            if path is not None:
+                return path
             self.at += 1
             node = self.expression()
             self.expect(")", t("to close (", "以闭合 ( "))

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hub.mapping.paths import SourceFormat
+from hub.mapping.paths_dicom import DicomFormat
 from hub.mapping.paths_hl7 import Hl7Format
 from hub.mapping.paths_plain import PlainFormat
+from hub.mapping.paths_xml import XmlFormat
 
-__all__ = ["source_format"]
+__all__ = ["V3_CODECS", "XML_CODECS", "source_format"]
 
+#: Codecs that decode to XML documents; those of HL7 v3 among them.
+XML_CODECS = frozenset({"xml", "hl7v3", "cda"})
+V3_CODECS = frozenset({"hl7v3", "cda"})
 _PLAIN = PlainFormat()
-_FORMATS: dict[str, SourceFormat] = {"hl7v2": Hl7Format()}
+_FORMATS: dict[str, SourceFormat] = {
+    "dicom": DicomFormat(),
+    "hl7v2": Hl7Format(),
+    **{codec: XmlFormat(v3=codec in V3_CODECS) for codec in XML_CODECS},
+}
 
 
-def source_format(codec: str) -> SourceFormat:
-    """The paths for what a codec decodes to."""
+def source_format(codec: str, namespaces: Mapping[str, str] | None = None) -> SourceFormat:
+    """The paths for what a codec decodes to; ``namespaces`` are the prefixes of paths into XML."""
+    if namespaces and codec in XML_CODECS:
+        return XmlFormat(namespaces, v3=codec in V3_CODECS)
     return _FORMATS.get(codec, _PLAIN)

@@ -97,13 +97,30 @@ class MappingLibrary:
         """The names of all mappings, fragments included, in order."""
         return sorted(self._sources.paths)
 
-    def problems(self) -> list[Problem]:
-        """Compile everything as it is on disk and tell everything that is wrong, in the order of the files."""
+    def document(self, name: str) -> Document | None:
+        """A mapping as it is written, fragments included; None when there is none. For tools; not to be changed."""
+        file = self._file(name, self._sources)
+        return file.document if file is not None else None
+
+    def table(self, name: str) -> CodeTable | None:
+        """A code table; None when there is none."""
+        return self._table(name, self._sources)[0] if name in self._sources.tables else None
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """What expressions can call: the built-in functions and those of plugins."""
+        return self._functions
+
+    def problems(self, names: Iterable[str] | None = None) -> list[Problem]:
+        """Compile everything as it is on disk and tell everything that is wrong, in the order of the files.
+
+        With ``names``, only these mappings with what they include and their code tables.
+        """
         sources = self._scan()
         found: list[Problem] = []
-        for name in sorted(sources.paths):
+        for name in sorted(sources.paths if names is None else names):
             found += [problem for problem in self._compile(name, sources)[1] if problem not in found]
-        for name in sorted(sources.tables):
+        for name in sorted(sources.tables) if names is None else ():
             found += [problem for problem in self._table(name, sources)[1] if problem not in found]
         return sorted(found, key=lambda problem: (problem.file, problem.line))
 

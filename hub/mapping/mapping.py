@@ -12,14 +12,16 @@ from hub.mapping.builder import Builder, TooManyRules
 from hub.mapping.codegen import Generator
 from hub.mapping.context import Context
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
-from hub.mapping.formats import source_format
+from hub.mapping.formats import V3_CODECS, XML_CODECS, source_format
 from hub.mapping.functions.base import Function
 from hub.mapping.nodes import ExpressionError
 from hub.mapping.paths import Scope
 from hub.mapping.program import Rule, assemble
 from hub.mapping.tables import CodeTable
+from hub.mapping.target_dicom import DicomTarget
 from hub.mapping.target_hl7 import Hl7Target
 from hub.mapping.target_plain import PlainTarget
+from hub.mapping.target_xml import XmlTarget
 
 __all__ = ["Compilation", "CompiledMapping", "check_fragment", "compile_mapping"]
 
@@ -134,6 +136,12 @@ def _texts(rules: Rules | None, target: str) -> Iterator[tuple[Text, str]]:
 
 
 def _write(builder: Builder, document: Document) -> None:
+    for key, codec, namespaces in (
+        ("from", document.source_codec, document.source_namespaces),
+        ("to", document.target_codec, document.target_namespaces),
+    ):
+        if namespaces and codec not in XML_CODECS:
+            builder.problem(1, f"{key}.namespaces", t("only XML has namespaces", "只有 XML 有命名空间"))
     writer, scope = builder.generator.writer, builder.generator.root
     builder.at(document.fields_line, "")
     writer.line("found = []")
@@ -142,7 +150,7 @@ def _write(builder: Builder, document: Document) -> None:
         return
     with builder.guard(document.split, "split"):
         builder.at(document.split.line, "split", document.split.text)
-        with builder.elements(builder.path(document.split), scope, 1) as inner:
+        with builder.elements(builder.looped(document.split), scope, 1) as inner:
             _write_target(builder, document, inner)
 
 
@@ -150,8 +158,16 @@ def _write_target(builder: Builder, document: Document, scope: Scope) -> None:
     with builder.when(document.when, scope, ""), builder.declared(scope):
         if document.target_codec == "hl7v2":
             result = Hl7Target(builder).build(document, scope)
+        elif document.target_codec == "dicom":
+            result = DicomTarget(builder).build(document, scope)
+        elif document.target_codec in XML_CODECS:
+            result = XmlTarget(builder, v3=document.target_codec in V3_CODECS).build(document, scope)
         elif document.base:
-            builder.problem(1, "to.base", t("base: source is for HL7 v2 only", "base: source 仅用于 HL7 v2"))
+            builder.problem(
+                1,
+                "to.base",
+                t("base: source is for HL7 v2, XML and DICOM only", "base: source 仅用于 HL7 v2、XML 和 DICOM"),
+            )
             return
         else:
             fields = document.fields

@@ -65,6 +65,8 @@ class SourceFormat(ABC):
     name: ClassVar[str]
     #: "" read from a path means that nothing is there.
     empty_is_absent: ClassVar[bool] = False
+    #: Inside filters ``=`` compares, as in XPath.
+    single_equals: ClassVar[bool] = False
 
     @abstractmethod
     def parse_path(self, parser: Parser) -> PathNode | None:
@@ -80,6 +82,10 @@ class SourceFormat(ABC):
     @abstractmethod
     def values(self, generator: Generator, path: PathNode, scope: Scope) -> Code:
         """A list of every value a path reaches, absent ones left out."""
+
+    def as_condition(self, node: Node) -> Node:
+        """The expression for a place where only the question is whether it holds."""
+        return node
 
     @abstractmethod
     def elements(self, generator: Generator, path: PathNode, scope: Scope) -> Elements:

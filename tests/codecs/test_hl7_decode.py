@@ -16,10 +16,9 @@ from tests.codecs.codec_support import ADT, CODEC
 
 
 def test_codecs_that_come_with_the_hub() -> None:
-    assert {codec.name: codec.content_type for codec in builtin_codecs()} == {
-        "hl7v2": "application/hl7-v2",
-        "json": "application/json",
-    }
+    types = {codec.name: codec.content_type for codec in builtin_codecs()}
+    assert types | {"hl7v2": "application/hl7-v2", "json": "application/json"} == types
+    assert len(types) == len(builtin_codecs())
 
 
 def test_segments_and_fields_have_hl7_numbers() -> None:

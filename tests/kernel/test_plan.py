@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.message import DeliveryState, Outcome
+from hub.store.base import MessageQuery
 from tests.kernel.conftest import StartHub
 from tests.kernel.kernel_support import Hub, Site
 
@@ -120,3 +121,44 @@ async def test_a_plugins_function_that_throws(site: Site, start: StartHub) -> No
     (dead,) = await hub.reached(DeliveryState.DEAD)
     assert "boom" in dead.reason
     assert site.peer().calls == []
+
+
+async def test_a_stored_message_is_decoded_with_the_options_of_its_interface(site: Site, start: StartHub) -> None:
+    options = {"delimiter": ";", "header": "none", "columns": ["id", "pid"]}
+    contract = {"codec": "csv", "format": options, "type": "", "control_id": "", "keys": {"patient_id": "rows[0].pid"}}
+    site.system("his", "his", **{"in": contract})
+    peer = site.target(mapping="m", order_by=None)
+    site.mapping("m", "from: {codec: csv}\nto: {codec: json}\nfields: {all: {each: rows, pid: .pid, c1: .c1}}\n")
+    hub = await start(site)
+    await hub.wire.submit("his/in", b"1;007\r\n2;a,b\r\n")
+    (done,) = await hub.reached(DeliveryState.DELIVERED)
+    await hub.restart()
+    await hub.act("forward", [done.id], target="sink/up")
+    await hub.reached(DeliveryState.DELIVERED, 2)
+    assert peer.bodies == [{"all": [{"pid": "007"}, {"pid": "a,b"}]}] * 2
+    (message,) = (await hub.node.store.reader.search(MessageQuery())).rows
+    assert message.keys == {"patient_id": "007"}
+    # The interface takes another format by now: the codec reads without options.
+    site.system("his", "his")
+    site.config["routes"]["to_sink"]["mapping"] = ""
+    await hub.restart()
+    await hub.act("forward", [done.id], target="sink/up")
+    await hub.reached(DeliveryState.DELIVERED, 3)
+    assert peer.bodies[2] == {}
+
+
+async def test_a_target_has_a_codec_with_its_own_options(site: Site, start: StartHub) -> None:
+    layout = {
+        "by": "characters",
+        "line_end": "lf",
+        "fields": [{"name": "id", "length": 4}, {"name": "no", "length": 3, "type": "number"}],
+    }
+    peer = site.target(codec="fixed", format=layout, mapping="m")
+    site.mapping("m", "from: {codec: json}\nto: {codec: fixed}\nfields: {rows: [{id: id, no: no}]}\n")
+    hub = await start(site)
+    await hub.wire.submit("his/in", {**M1, "no": 7})
+    await hub.reached(DeliveryState.DELIVERED)
+    assert peer.calls[0].body == b"m1  007\n"
+    await hub.wire.submit("his/in", {**M1, "id": "m2", "no": 1000})
+    (dead,) = await hub.reached(DeliveryState.DEAD)
+    assert (dead.step, dead.reason) == ("encode", "row 1 field no: the value is 4 long, the field 3")

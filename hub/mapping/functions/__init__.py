@@ -11,6 +11,7 @@ from hub.mapping.functions.dates import DATES
 from hub.mapping.functions.identity import IDENTITY
 from hub.mapping.functions.lists import LISTS
 from hub.mapping.functions.numbers import NUMBERS
+from hub.mapping.functions.packing import PACKING
 from hub.mapping.functions.text import TEXT
 
 __all__ = ["BUILTIN", "Function", "with_plugins"]
@@ -22,6 +23,7 @@ BUILTIN: Mapping[str, Function] = {
     **DATES.functions,
     **LISTS.functions,
     **IDENTITY.functions,
+    **PACKING.functions,
 }
 
 
