@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hub.cli import act, look, serve
+from hub.cli import act, look, mapping, serve
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
@@ -38,6 +38,7 @@ app.command("dead", help=act.DEAD_HELP)(act.dead)
 app.command("replay", help=act.REPLAY_HELP)(act.replay)
 app.command("reload", help=act.RELOAD_HELP)(act.reload)
 app.command("audit", help=look.AUDIT_HELP)(look.audit)
+app.add_typer(mapping.app, name="mapping")
 
 
 def main() -> None:
