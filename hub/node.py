@@ -183,8 +183,10 @@ class Node:
         async with self._reloading:
             old = self.deployment
             new = await asyncio.to_thread(load_deployment, self.config_file)
-            errors = [p for p in new.problems if p.severity == "error"]
-            fresh = [p for p in errors if str(p) not in {str(q) for q in old.problems}]
+            known = {str(problem) for problem in old.problems}
+            # A mistake in a plugin shows in each system that uses it; it is told once.
+            errors = {str(problem): problem for problem in new.problems if problem.severity == "error"}
+            fresh = [problem for text, problem in errors.items() if text not in known]
             if fresh:
                 raise ConfigError(fresh)
             change = diff(old, new)

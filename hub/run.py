@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hub.admin.backend import NodeBackend
+from hub.admin.backend import Backend, NodeBackend
 from hub.admin.front import FrontBackend
 from hub.admin.serve import AdminServer, token_of
 from hub.child_process import ChildProcess
@@ -25,6 +25,7 @@ from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, salt_of, worker_folder
 from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
+from hub.watch import Watcher
 
 __all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
 
@@ -127,7 +128,9 @@ async def _run_node(
     await node.start()
     _calm_collector()
     config = node.deployment.config
-    admin = AdminServer(NodeBackend(node), token_of(config.admin, config_file, data_folder(config_file, config)))
+    backend = NodeBackend(node)
+    admin = AdminServer(backend, token_of(config.admin, config_file, data_folder(config_file, config)))
+    watching = _watch(config_file, config, backend)
     try:
         await admin.listen(config.admin.host, config.admin.port)
         if ready is not None:
@@ -135,9 +138,25 @@ async def _run_node(
         await stop.wait()
         log.info("stopping")
     finally:
+        await _end(watching)
         await admin.stop()
         await node.stop()
     return 0
+
+
+def _watch(config_file: Path, config: HubConfig, backend: Backend) -> asyncio.Task[None] | None:
+    """Take up saved changes of the configuration, unless it says not to."""
+    if not config.watch:
+        return None
+    backend.watcher = Watcher(config_file, backend.reload)
+    return asyncio.create_task(backend.watcher.run(), name="file watcher")
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def run_worker(config_file: Path, worker: int, workers: int) -> int:
@@ -256,12 +275,14 @@ async def _supervise(
             sockets = {worker: folder / "admin.sock" for worker, folder in folders.items()}
             front = FrontBackend(sockets, open_reader(list(folders.values())), token, salt_of(data))
             admin = AdminServer(front, token)
+            watching = _watch(config_file, config, front)
             try:
                 await admin.listen(config.admin.host, config.admin.port)
                 if ready is not None:
                     ready(admin.address)
                 await stop.wait()
             finally:
+                await _end(watching)
                 await admin.stop()
                 await front.close()
     finally:

@@ -105,7 +105,8 @@ async def openapi(request: web.Request, backend: Backend) -> web.Response:
 
 
 async def status(request: web.Request, backend: Backend) -> web.Response:
-    return _json(await backend.status())
+    refused = backend.watcher.refused if backend.watcher is not None else []
+    return _json({**await backend.status(), "not_taken_over": [problem.as_dict() for problem in refused]})
 
 
 async def messages(request: web.Request, backend: Backend) -> web.Response:

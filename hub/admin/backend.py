@@ -16,6 +16,7 @@ from hub.message import Delivery, Outcome
 from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
 from hub.store.base import StoreReader
+from hub.watch import Watcher
 
 __all__ = ["Backend", "NodeBackend"]
 
@@ -28,6 +29,7 @@ class Backend(ABC):
 
     reader: StoreReader
     salt: bytes  # of the business keys that are stored as keyed hashes
+    watcher: Watcher | None = None  # takes up saved changes of the configuration; None: only reloads asked for do
 
     @abstractmethod
     async def status(self) -> dict[str, Any]: ...

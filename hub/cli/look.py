@@ -33,7 +33,7 @@ from hub.cli.common import (
     site,
     table,
 )
-from hub.errors import HubError
+from hub.errors import HubError, Problem
 from hub.i18n import t
 from hub.message import CallRecord, Delivery, Message
 from hub.store.base import LedgerReport, SearchPage, StoreReader
@@ -70,6 +70,9 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     answer = ask(site(config), "GET", "/api/v1/status")
     if as_json:
         return emit(answer)
+    for problem in answer["not_taken_over"]:
+        text = t("saved, but not taken over: ", "已保存但未生效：") + str(Problem(**problem))
+        console.print(text, style="red", markup=False)
     for worker in answer["workers"]:
         figures = worker["figures"]
         table(

@@ -134,6 +134,7 @@ class Site:
             "language": "en",
             "plugins": ["../plugins"],
             "mappings": ["../mappings"],
+            "watch": False,
             "store": {"path": "../var", "min_free_disk": 0},
             "admin": {"port": self.admin_port},
             "systems": {},

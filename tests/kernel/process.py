@@ -73,6 +73,7 @@ def make_site(folder: Path, url: str, **config: Any) -> Path:
     settings = {
         "plugins": ["../plugins"],
         "mappings": ["../mappings"],
+        "watch": False,
         "store": {"path": "../var", "min_free_disk": 0},
         "admin": {"port": 0},
         "systems": {
