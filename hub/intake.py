@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -44,6 +45,16 @@ KEY_LENGTH = 256
 #: Bytes of a refused message that the call log keeps.
 REFUSED_BYTES = 64 << 10
 _NO_TREE_ABOVE = 64 << 10
+#: Reading a message this large would hold up the event loop; it is done in a thread.
+OFF_LOOP_BYTES = 256 << 10
+#: So many of them are read at once, and so many bytes wait for it; more is not taken.
+_LARGE_AT_ONCE = 2
+_LARGE_BYTES = 256 << 20
+
+#: What reading a message gave: tree, type and control id of the codec; or why it could not be read.
+_Read = tuple[Any, str, str] | Exception
+#: source, raw, done, started, remote, control id, params.
+_Arrival = tuple["Source", bytes, Done, int, str, str, Mapping[str, str] | None]
 
 
 class TooLarge(HubError):
@@ -118,6 +129,9 @@ class Intake:
         self._world: World
         self._open = 0  # messages handed in and not answered yet
         self._stopping = False
+        self._large: dict[str, deque[_Arrival]] = {}  # by place: messages that wait for a large one, and itself
+        self._large_bytes = 0
+        self._large_room = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._all_answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -160,9 +174,31 @@ class Intake:
                 )
             )
             return self._refuse(source, raw, too_large, done, started, remote, control_id, params)
+        if len(raw) > OFF_LOOP_BYTES or (self._large and bound.place in self._large):
+            return self._wait_in_line((source, raw, done, started, remote, control_id, params))
+        self._take(source, raw, done, started, remote, control_id, params)
+
+    def _take(
+        self,
+        source: Source,
+        raw: bytes,
+        done: Done,
+        started: int,
+        remote: str,
+        control_id: str,
+        params: Mapping[str, str] | None,
+        read: _Read | None = None,
+    ) -> None:
+        """Read, route and hand over to the store; ``read``: what reading it beforehand gave."""
+        bound = source.bound
         try:
-            tree = source.codec.decode(raw, encoding=source.encoding)
-            message_type, own_control = source.codec.envelope(tree)
+            if read is None:
+                tree = source.codec.decode(raw, encoding=source.encoding)
+                message_type, own_control = source.codec.envelope(tree)
+            elif isinstance(read, Exception):
+                raise read
+            else:
+                tree, message_type, own_control = read
             context = Context(settings=source.settings, message=None, now_us=started, variables=params or {})
             if source.type_of is not None:
                 message_type = _text(source.type_of(tree, context)) or message_type
@@ -250,9 +286,42 @@ class Intake:
                 call=call,
             )
         except StoreBusy as error:
-            stats.refused += 1
+            source.stats.refused += 1
             return done(Receipt(Outcome.REFUSED, type=message_type, control_id=control_id, error=error))
         self._open += 1
+
+    def _wait_in_line(self, arrival: _Arrival) -> None:
+        """A large message is read in a thread; what its interface receives meanwhile waits, so that the order stays."""
+        source, raw, done = arrival[:3]
+        if self._large_bytes + len(raw) > _LARGE_BYTES and self._large_bytes:
+            source.stats.refused += 1
+            text = t("too many large messages at once: send again later", "同时到达的大消息过多，请稍后重发")
+            return done(Receipt(Outcome.REFUSED, control_id=arrival[5], error=StoreBusy(text)))
+        self._large_bytes += len(raw)
+        self._open += 1
+        place = source.bound.place
+        line = self._large.get(place)
+        if line is not None:
+            line.append(arrival)
+            return
+        self._large[place] = deque([arrival])
+        self._spawn(self._read_in_line(place))
+
+    async def _read_in_line(self, place: str) -> None:
+        line = self._large[place]
+        while line:
+            arrival = line[0]
+            source, raw = arrival[:2]
+            read: _Read | None = None
+            if len(raw) > OFF_LOOP_BYTES:
+                async with self._large_room:
+                    read = await asyncio.to_thread(_read, source, raw)
+            line.popleft()
+            if not line:
+                del self._large[place]
+            self._large_bytes -= len(raw)
+            self._take(*arrival, read)
+            self._answered()  # it is the store's from here, or refused
 
     def refuse(self, bound: Bound, raw: bytes, error: HubError, *, remote: str = "") -> None:
         source = self._sources.get(bound.place)
@@ -360,7 +429,7 @@ class Intake:
 
         def settled(final: Delivery, verdict: Verdict, reply: Reply | None) -> None:
             if final.state is DeliveryState.DELIVERED:
-                answer(self._reply_receipt(source, message, reply.body if reply else b""))
+                answer(self._reply_receipt(source, message, final.target, reply.body if reply else b""))
             else:
                 text = t("the target did not accept the request: ", "目标未接受请求：") + (
                     verdict.error or verdict.code
@@ -379,12 +448,22 @@ class Intake:
         timer = loop.call_later(self._config.request_timeout, late)
         self._engine.offer(delivery, settled)
 
-    def _reply_receipt(self, source: Source, message: Message, body: bytes) -> Receipt:
+    def _reply_tree(self, target: str, codec: str, body: bytes) -> Any:
+        """A target's reply, read with the options of its interface where that has this codec."""
+        found = self._engine.targets.get(target)
+        if found is not None:
+            bound = found.plan.bound
+            for own in (bound.reply_codec, bound.codec):
+                if own is not None and own.name == codec:
+                    return own.decode(body, encoding=bound.contract.encoding)
+        return self._world.codecs[codec].decode(body)
+
+    def _reply_receipt(self, source: Source, message: Message, target: str, body: bytes) -> Receipt:
         """The target's reply through the interface's reply mapping."""
         try:
             if source.reply_mapping:
                 mapping = self._world.mappings.get(source.reply_mapping)
-                tree = self._world.codecs[mapping.source_codec].decode(body)
+                tree = self._reply_tree(target, mapping.source_codec, body)
                 context = Context(
                     settings=source.settings, message=message, now_us=time.time_ns() // 1000, variables={}
                 )
@@ -402,7 +481,7 @@ class Intake:
             calls = await self._store.reader.calls_of(result.earlier)
             for call in reversed(calls):
                 if call.direction is Direction.OUT and call.outcome is Outcome.OK:
-                    receipt = self._reply_receipt(source, message, call.response or b"")
+                    receipt = self._reply_receipt(source, message, call.place, call.response or b"")
                     receipt.outcome = Outcome.DUPLICATE if receipt.error is None else receipt.outcome
                     receipt.message_id = result.earlier
                     return done(receipt)
@@ -425,6 +504,15 @@ class Intake:
         self._open -= 1
         if self._stopping and not self._open:
             self._all_answered.set()
+
+
+def _read(source: Source, raw: bytes) -> _Read:
+    """Decode and read the envelope, in whatever thread; what goes wrong is told where the message is taken."""
+    try:
+        tree = source.codec.decode(raw, encoding=source.encoding)
+        return tree, *source.codec.envelope(tree)
+    except Exception as error:
+        return error
 
 
 def _text(value: Any) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
 import apsw
+import orjson
 import pytest
 
+from hub import intake
 from hub.api import HubError, Receipt
+from hub.codecs.json_codec import JsonCodec
 from hub.errors import StoreBusy
+from hub.intake import OFF_LOOP_BYTES
 from hub.masking import key_digest
 from hub.message import DeliveryState, Direction, Outcome
 from hub.node import data_folder, salt_of
@@ -315,3 +320,79 @@ async def test_a_stopped_hub_accepts_nothing_but_answers(site: Site, start: Star
     receiver.intake.submit(receiver.bound, b'{"id":"late"}', late.append)
     assert [receipt.outcome for receipt in late] == [Outcome.REFUSED]
     assert isinstance(late[0].error, StoreBusy)
+
+
+class TestLargeMessages:
+    """They are read in a thread: the loop goes on, and what came behind them at the same interface stays behind them."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+        """Reading a large JSON message waits until this is set."""
+        go_on = threading.Event()
+        decode = JsonCodec.decode
+
+        def patient(codec: JsonCodec, raw: bytes, *, encoding: str = "") -> Any:
+            if len(raw) > OFF_LOOP_BYTES:
+                assert go_on.wait(20)
+            return decode(codec, raw, encoding=encoding)
+
+        monkeypatch.setattr(JsonCodec, "decode", patient)
+        return go_on
+
+    @staticmethod
+    def large(number: str, **more: str) -> dict[str, str]:
+        return {**M1, "id": number, "text": "x" * OFF_LOOP_BYTES, **more}
+
+    async def test_others_go_on_and_the_order_stays(self, site: Site, start: StartHub, slow: threading.Event) -> None:
+        peer = site.target()
+        site.system("other", "his")
+        hub = await start(site)
+        order: list[str] = []
+        receiver = hub.wire.receivers["his/in"]
+        for message in ({**M1, "id": "a"}, self.large("b"), {**M1, "id": "c"}, self.large("d"), {**M1, "id": "e"}):
+            receiver.intake.submit(
+                receiver.bound, orjson.dumps(message), lambda receipt: order.append(receipt.control_id)
+            )
+        receipt = await hub.wire.submit("other/in", {**M1, "id": "z"})
+        assert receipt.outcome is Outcome.OK
+        await until(lambda: order == ["a"])
+        slow.set()
+        await until(lambda: len(order) == 5)
+        assert order == ["a", "b", "c", "d", "e"]
+        assert [row.control_id for row in (await hub.node.store.reader.search(MessageQuery(source="his/in"))).rows] == [
+            *"edcba"
+        ]
+        await until(lambda: len(peer.calls) == 5)
+        assert (await hub.wire.submit("his/in", {**M1, "id": "f"})).outcome is Outcome.OK
+
+    async def test_one_that_can_not_be_read_is_refused_in_its_turn(
+        self, site: Site, start: StartHub, slow: threading.Event
+    ) -> None:
+        hub = await start(site)
+        broken = hub.wire.offer("his/in", b"{" + b"x" * OFF_LOOP_BYTES)
+        behind = hub.wire.offer("his/in", M1)
+        slow.set()
+        assert (await broken).outcome is Outcome.REFUSED
+        assert (await behind).outcome is Outcome.OK
+        assert [call.outcome for call in await hub.logged("his/in", 2)].count(Outcome.REFUSED) == 1
+
+    async def test_too_many_at_once_are_not_taken(
+        self, site: Site, start: StartHub, slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(intake, "_LARGE_BYTES", 3 * OFF_LOOP_BYTES)
+        hub = await start(site)
+        offers = [hub.wire.offer("his/in", self.large(f"l{n}")) for n in range(6)]
+        slow.set()
+        receipts = await asyncio.gather(*offers)
+        assert [receipt.outcome for receipt in receipts] == [Outcome.OK] * 2 + [Outcome.REFUSED] * 4
+        assert isinstance(receipts[-1].error, StoreBusy)
+        assert (await hub.wire.submit("his/in", self.large("later"))).outcome is Outcome.OK
+
+    async def test_a_stop_waits_for_them(self, site: Site, start: StartHub, slow: threading.Event) -> None:
+        hub = await start(site)
+        offer = hub.wire.offer("his/in", self.large("last"))
+        stopping = asyncio.create_task(hub.stop())
+        await until(lambda: not hub.node.intake.ready())
+        slow.set()
+        assert (await offer).outcome is Outcome.OK
+        await stopping
