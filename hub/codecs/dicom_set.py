@@ -22,7 +22,17 @@ _CREATORS = range(0x10, 0x100)
 class DataSet:
     """A data set or an item of a sequence. Not changed once it is decoded; changes belong to copies (:class:`DicomTree`)."""
 
-    __slots__ = ("_around", "_cache", "_terms", "big", "data", "encoding", "explicit", "places")
+    __slots__ = (
+        "_cache",
+        "_inherited_signed",
+        "_inherited_terms",
+        "_terms",
+        "big",
+        "data",
+        "encoding",
+        "explicit",
+        "places",
+    )
 
     def __init__(
         self,
@@ -30,16 +40,20 @@ class DataSet:
         places: dict[int, Place],
         explicit: bool,
         big: bool,
-        around: DataSet | None = None,
         encoding: str = "",
+        terms: tuple[str, ...] = (),
+        signed: bool = False,
     ) -> None:
-        """``around``: whose item it is; ``encoding``: the contract's character set, which wins over what is declared."""
+        """``encoding``: the contract's character set, which wins over what is declared. ``terms`` and ``signed``: what holds for an item unless
+        it says otherwise. It has no reference to the data set around it: the ring would keep the pixels until the collector comes by.
+        """
         self.data = data
         self.places = places
         self.explicit = explicit
         self.big = big
         self.encoding = encoding
-        self._around = around
+        self._inherited_terms = terms
+        self._inherited_signed = signed
         self._terms: tuple[str, ...] | None = None
         self._cache: dict[int, Any] = {}
 
@@ -72,7 +86,7 @@ class DataSet:
                 stated = read_value("CS", self.data[place.value : place.value_end], (), "", False)
                 found = tuple(term or "" for term in (stated if isinstance(stated, list) else [stated]))
             else:
-                found = self._around.terms if self._around is not None else ()
+                found = self._inherited_terms
             self._terms = found
         return found
 
@@ -95,13 +109,8 @@ class DataSet:
 
     def _signed(self) -> bool:
         """Whether pixel values are signed, which the data set around an item says for it."""
-        around: DataSet | None = self
-        while around is not None:
-            stated = around.value(_SIGNED)
-            if stated is not None:
-                return bool(stated == 1)
-            around = around._around
-        return False
+        stated = self.value(_SIGNED)
+        return self._inherited_signed if stated is None else bool(stated == 1)
 
     def value(self, tag: int) -> Any:
         """What :meth:`get` gives, by tag."""
@@ -127,8 +136,11 @@ class DataSet:
         # What an element of unknown VR holds is always implicit and little endian (PS3.5, 6.2.2).
         known = place.vr != "UN"
         explicit, big, data = self.explicit and known, self.big and known, self.data
+        terms, signed = self.terms, self._signed()
         return [
-            DataSet(data, read_elements(data, start, end, explicit, big)[0], explicit, big, self, self.encoding)
+            DataSet(
+                data, read_elements(data, start, end, explicit, big)[0], explicit, big, self.encoding, terms, signed
+            )
             for start, end in read_items(data, place.value, place.value_end, explicit, big)
         ]
 
@@ -143,7 +155,7 @@ class DicomTree(DataSet):
 
     def __init__(self, raw: bytes, file: File, encoding: str = "") -> None:
         syntax = file.syntax
-        super().__init__(file.data, file.elements, syntax.explicit, syntax.big, None, encoding)
+        super().__init__(file.data, file.elements, syntax.explicit, syntax.big, encoding)
         self.raw = raw
         self.file = file
         self.meta = DataSet(raw, file.meta, True, False)

@@ -70,6 +70,15 @@ class _Frame:
         self.without_value: set[str] | None = None
 
 
+_HANDLERS = (
+    "StartElementHandler",
+    "EndElementHandler",
+    "CharacterDataHandler",
+    "StartDoctypeDeclHandler",
+    "StartNamespaceDeclHandler",
+)
+
+
 class _Reader:
     def __init__(self, raw: bytes, version: str) -> None:
         self._raw = raw
@@ -84,11 +93,10 @@ class _Reader:
         self._div_spaces: dict[str, str] = {}
         parser = self._parser = expat.ParserCreate("utf-8", " ")
         parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.StartNamespaceDeclHandler = self._space
+        for name, handler in zip(
+            _HANDLERS, (self._start, self._end, self._text, self._doctype, self._space), strict=True
+        ):
+            setattr(parser, name, handler)
 
     def read(self) -> dict[str, Any]:
         try:
@@ -96,6 +104,10 @@ class _Reader:
         except expat.ExpatError as error:
             said = expat.ErrorString(error.code)
             self._wrong(t(f"not XML: {said}", f"不是 XML：{said}"), "fhir.xml")
+        finally:
+            # The handlers refer to this object: with them it would stay, bytes and all, until the collector comes by.
+            for name in _HANDLERS:
+                setattr(self._parser, name, None)
         if self._tree is None:
             self._wrong(t("there is no resource in it", "其中没有资源"), "fhir.xml")
         return self._tree
