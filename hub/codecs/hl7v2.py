@@ -278,6 +278,10 @@ class Hl7Message:
     def _found_fields(self, name: str) -> Sequence[str]:
         """Straight from the text or its lines where these are plain; else by way of the segment."""
         text, end, separator = self._text, self._line_end, self.field_sep
+        if name == "MSH" and self.header.startswith(name) and len(self.header) <= MAX_FIELDS:
+            fields = self.header.split(separator)
+            fields.insert(1, separator)
+            return fields
         if end and len(name) == 3 and name not in _HEADERS:
             if self._index is None and len(self._fields) < _FEW_SEGMENTS:
                 start = text.find(f"{end}{name}{separator}")
