@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from benchmarks import mapping, store
+from benchmarks import formats, mapping, store
 from benchmarks.limits import mllp_echo, sink_posts
 from benchmarks.machine import wait_quiet
 from benchmarks.prefill import fill_history, fill_pending
@@ -183,6 +183,18 @@ def _small_parts(scale: Scale) -> Iterator[Figure]:
     yield from found.values()
 
 
+def _by_format(scale: Scale) -> Iterator[Figure]:
+    """Reading and mapping by format, beside the obvious other way."""
+    goals = {"ADT": 20.0, "CDA": 400.0}
+    found: dict[str, Figure] = {}
+    for _ in range(scale.runs):
+        wait_quiet(scale.patience)
+        for name, value, unit in formats.main():
+            goal = goals.get(name[:3], 0.0)
+            found.setdefault(name, Figure(name, unit, goal, at_most=bool(goal))).values.append(value)
+    yield from found.values()
+
+
 def _storing(scale: Scale) -> Iterator[Figure]:
     """Raw synchronisations of the disk, and the store alone."""
     found: dict[str, Figure] = {}
@@ -288,6 +300,7 @@ SERIES: dict[str, Series] = {
     "connections": _many_connections,
     "isolation": _isolation,
     "parts": _small_parts,
+    "formats": _by_format,
     "store": _storing,
     "start": _starting,
     "recovery": _recovering,
