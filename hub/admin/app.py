@@ -175,6 +175,10 @@ async def plugins(request: web.Request, backend: Backend) -> web.Response:
     return _json({"plugins": await backend.plugins()})
 
 
+async def unmapped(request: web.Request, backend: Backend) -> web.Response:
+    return _json({"unmapped": await backend.unmapped()})
+
+
 async def ledger(request: web.Request, backend: Backend) -> web.Response:
     return _json(ledger_json(await backend.reader.verify_ledger()))
 
@@ -273,6 +277,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("POST", "/api/v1/reload", "Read the configuration anew", reload),
     Operation("GET", "/api/v1/plugins", "Plugins, their interfaces and problems", plugins),
+    Operation("GET", "/api/v1/tables/unmapped", "Values code tables did not list, with counts", unmapped),
     Operation("GET", "/api/v1/ledger", "Verify the ledger from the store", ledger),
     Operation(
         "GET", "/api/v1/audit", "The audit trail, oldest first", audit, (("after", "only entries after this number"),)

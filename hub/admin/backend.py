@@ -12,6 +12,7 @@ from hub.audit import entry as audit_entry
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
+from hub.mapping.tables_unmapped import UNMAPPED
 from hub.message import Delivery, Outcome
 from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
@@ -42,6 +43,9 @@ class Backend(ABC):
 
     @abstractmethod
     async def plugins(self) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    async def unmapped(self) -> list[dict[str, Any]]: ...
 
     @abstractmethod
     async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]: ...
@@ -100,6 +104,9 @@ class NodeBackend(Backend):
 
     async def plugins(self) -> list[dict[str, Any]]:
         return self._node.deployment.plugin_list()
+
+    async def unmapped(self) -> list[dict[str, Any]]:
+        return UNMAPPED.rows()
 
     async def act(self, verb: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
         chosen = next((v for v in VERBS if v == verb), None)

@@ -16,6 +16,7 @@ from hub.admin.present import BadQuery
 from hub.errors import ConfigError, HubError, Problem, StoreBusy
 from hub.i18n import t
 from hub.ids import parse_id, worker_of
+from hub.mapping.tables_unmapped import merge as merge_unmapped
 from hub.metrics import merge
 from hub.operations import VERBS
 from hub.store.base import StoreReader
@@ -99,6 +100,10 @@ class FrontBackend(Backend):
         first = next(iter(self._sessions))
         answer = orjson.loads(await self._ask(first, "GET", "/api/v1/plugins"))
         return list(answer["plugins"])
+
+    async def unmapped(self) -> list[dict[str, Any]]:
+        answers = await self._all("GET", "/api/v1/tables/unmapped")
+        return merge_unmapped(answer["unmapped"] for answer in answers.values())
 
     def _by_worker(self, order: dict[str, Any]) -> dict[int, dict[str, Any]]:
         """An order by ids goes to the workers the ids name, one by query to all of them."""

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hub.cli import act, look, mapping, serve
+from hub.cli import act, look, mapping, serve, tables
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
@@ -39,6 +39,7 @@ app.command("replay", help=act.REPLAY_HELP)(act.replay)
 app.command("reload", help=act.RELOAD_HELP)(act.reload)
 app.command("audit", help=look.AUDIT_HELP)(look.audit)
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(tables.app, name="tables")
 
 
 def main() -> None:

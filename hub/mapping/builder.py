@@ -80,6 +80,7 @@ class Builder:
     def at(self, line: int, target: str, source: str = "") -> None:
         """Lines written from here on serve this rule."""
         self.generator.writer.rule = len(self.rules)
+        self.generator.place = (self.document.name, target)
         self.rules.append(Rule(self.document.file, line, target, source))
         self._count += 1
         if self._count > MAX_RULES:

@@ -65,6 +65,7 @@ class Generator:
         self.writer = writer or Writer()
         self.root = Scope("root", "tree")
         self.budget = MAX_STEPS
+        self.place = ("", "")  # mapping and target field that are being written
         self.variables: list[dict[str, Code]] = [{}]
         self.unknown_variables: set[str] = set()
         self.namespace: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.errors import HubError, MappingError
 from hub.i18n import t
+from hub.mapping.functions.choice import chosen_rows
 from hub.mapping.nodes import (
     CallNode,
     ConditionalNode,
@@ -19,12 +20,12 @@ from hub.mapping.nodes import (
     VariableNode,
 )
 from hub.mapping.runtime import FunctionError, is_absent, plain_text
+from hub.mapping.tables_dates import day_of
 from hub.mapping_tools.explanation import Explanation, Field, Lookup, Origin, Part, Read
 from hub.mapping_tools.places import Places, places_of
 from hub.mapping_tools.scope import Evaluator, Frame, Named
 from hub.mapping_tools.shown import shown
 from hub.mapping_tools.steps import MISSING, at, parse_steps, steps_text
-from hub.mapping_tools.table_rows import rows_of
 from hub.mapping_tools.uses import uses
 from hub.mapping_tools.walk import Condition, Made, Walk
 from hub.mapping_tools.walk_hl7 import Spot, parse_spot
@@ -52,7 +53,7 @@ def explain(
         raise HubError(t(f"there are {walk.outputs} outputs", f"共有 {walk.outputs} 个输出"), code="mapping.no_output")
     wanted = _wanted(walk, chosen, target)
     evaluator = Evaluator(bench.expressions(document), given.tree, given.context)
-    tracer = _Tracer(bench, walk, evaluator, places_of(document.source_codec, given.tree), clear)
+    tracer = _Tracer(bench, walk, evaluator, places_of(document.source_codec, given.tree), day_of(given.context), clear)
     result = Explanation(bench.library.get(name).stamp, target, output, walk.outputs)
     result.fields = [tracer.field(made, steps) for made, steps in wanted[:MAX_FIELDS]]
     try:
@@ -98,11 +99,14 @@ def _touches(one: Spot, other: Spot) -> bool:
 
 
 class _Tracer:
-    def __init__(self, bench: Workbench, walk: Walk, evaluator: Evaluator, places: Places, clear: bool) -> None:
+    def __init__(
+        self, bench: Workbench, walk: Walk, evaluator: Evaluator, places: Places, day: int, clear: bool
+    ) -> None:
         self._bench = bench
         self._walk = walk
         self._evaluator = evaluator
         self._places = places
+        self._day = day
         self._clear = clear
 
     def field(self, made: Made, steps: tuple[Any, ...]) -> Field:
@@ -231,16 +235,17 @@ class _Tracer:
             told = shown(text, clear=listed or self._clear)
             yield Lookup("", "", "", 0, told, shown(result, clear=listed or self._clear))
             return
-        table = self._bench.library.table(str(wanted.value)) if isinstance(wanted, LiteralNode) else None
-        if table is None:
+        if not isinstance(wanted, LiteralNode):
             return
-        row = next((row for row in rows_of(table).rows if row.cells[0] == text), None)
-        listed = row is not None
+        chosen = chosen_rows(node, str(wanted.value), self._bench.library.table)
+        found = chosen.row(text, self._day)
+        listed = found is not None
+        table, line = (chosen.tables[0], 0) if found is None else (found[0], found[1].line)
         yield Lookup(
             table.name,
             table.version,
             table.file,
-            row.line if row is not None else 0,
+            line,
             shown(text, clear=listed or self._clear),
             shown(result, clear=listed or self._clear),
         )

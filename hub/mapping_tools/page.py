@@ -10,6 +10,7 @@ from hub.errors import HubError
 from hub.i18n import language, t
 from hub.mapping import CompiledMapping
 from hub.mapping.document import Document, ListRule, ObjectRule, Rules, Text
+from hub.mapping.functions.choice import chosen_rows
 from hub.mapping.nodes import CallNode, LiteralNode, PathNode, StepNode, VariableNode
 from hub.mapping.tables import CodeTable
 from hub.mapping_tools.comments import comments_of
@@ -165,8 +166,7 @@ class _Page:
     def _remember_table(self, node: CallNode) -> None:
         wanted = node.arguments[1] if len(node.arguments) > 1 else dict(node.keywords).get("name")
         if node.name == "table" and isinstance(wanted, LiteralNode):
-            table = self._bench.library.table(str(wanted.value))
-            if table is not None:
+            for table in chosen_rows(node, str(wanted.value), self._bench.library.table).tables:
                 self._tables[table.name] = table
 
     def _variables(self) -> str:
@@ -254,7 +254,13 @@ class _Page:
                 for row in found.rows[:MAX_ROWS]
             ]
             head = [
-                {"from": t("from", "原值"), "to": t("to", "目标值"), "note": t("note", "说明")}.get(c, c)
+                {
+                    "from": t("from", "原值"),
+                    "to": t("to", "目标值"),
+                    "note": t("note", "说明"),
+                    "valid_from": t("valid from", "起始日"),
+                    "valid_to": t("valid to", "截止日"),
+                }.get(c, c)
                 for c in found.columns
             ]
             parts.append(_table("codes", head, rows))

@@ -369,7 +369,12 @@ HEAD = "from: {codec: json}\nto: {codec: json}\n"
         ("mapping: other\n" + HEAD + "fields: {a: x}\n", 1, "mapping", "not the name of the file"),
         ("from: {codec: json, tyes: x}\nto: {codec: json}\nfields: {a: x}\n", 1, "from.tyes", "unknown key"),
         ("from: {codec: json}\nfields: {a: x}\n", 1, "to", "to.codec is missing"),
-        ("from: {codec: json}\nto: {codec: json, base: source}\nfields: {a: x}\n", 1, "to.base", "HL7 v2, XML and DICOM only"),
+        (
+            "from: {codec: json}\nto: {codec: json, base: source}\nfields: {a: x}\n",
+            1,
+            "to.base",
+            "HL7 v2, XML and DICOM only",
+        ),
         (HEAD, 1, "fields", "fields: is missing"),
         ("", 1, "", "the file is empty"),
         ("a: [1, 2", 0, "", "not YAML"),

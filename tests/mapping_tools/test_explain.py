@@ -84,6 +84,21 @@ def test_code_tables_with_the_row_that_matched(folder: Bench) -> None:
     assert [(k.value, k.result, k.line) for k in other["b"].rule.lookups] == [("欧*锋", "欧*锋", 0)]
 
 
+def test_the_row_of_the_version_and_direction_that_was_asked(folder: Bench) -> None:
+    folder.write("tables/sex@1.csv", "# version: one\nfrom,to\nF,f\n")
+    folder.write("tables/sex@2.csv", "# valid_from: 1990-01-01\nfrom,to,valid_to\nF,5,1999-12-31\n")
+    folder.mapping(
+        "fields:\n  a: x | table('sex', version='1')\n  b: x | table('sex', default='?')\n"
+        "  c: y | table('sex', version='1', reverse=true)\n"
+    )
+    found = {f.target: f.rule.lookups[0] for f in ask(folder, '{"x": "F", "y": "f"}', "$").fields}
+    assert [(k.table, k.version, k.line, k.result) for k in found.values()] == [
+        ("sex@1", "one", 3, "f"),
+        ("sex@2", "", 0, "?"),
+        ("sex@1", "one", 3, "F"),
+    ]
+
+
 def test_tables_one_after_the_other(folder: Bench) -> None:
     folder.write("tables/name.csv", "from,to\n2,female\n")
     folder.mapping("fields: {a: x | table('sex') | table('name')}")

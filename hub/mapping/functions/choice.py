@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hub.i18n import t
@@ -12,11 +13,15 @@ from hub.mapping.functions.lists import joined
 from hub.mapping.nodes import CallNode, Constant, DictNode, ExpressionError, LiteralNode, Node
 from hub.mapping.paths import Code, Scope
 from hub.mapping.runtime import FunctionError, is_absent, plain_text
+from hub.mapping.tables_choice import Chosen, TableError, choose
+from hub.mapping.tables_dates import day_of, day_text
+from hub.mapping.tables_model import CodeTable
+from hub.mapping.tables_unmapped import UNMAPPED
 
 if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
 
-__all__ = ["CHOICE"]
+__all__ = ["CHOICE", "chosen_rows"]
 
 CHOICE = Registry()
 
@@ -160,24 +165,33 @@ def now(pattern: Any = None, tz: Any = "Asia/Shanghai") -> str:
 # -- code tables -------------------------------------------------------------------------------------------------------
 
 _POLICIES = ("error", "keep", "null")
+_UNLISTED = object()
 
 
-def _lookup(name: str, entries: dict[str, Any], unmapped: Constant, other: Callable[[], Any]) -> Callable[[Any], Any]:
-    """The slow side of a table: absent values, numbers, and what the table does not list."""
+def _lookup(
+    name: str, find: Callable[..., Any], unmapped: Constant, other: Callable[[], Any], note: Callable[[str], object]
+) -> Callable[..., Any]:
+    """The slow side of a table: absent values, numbers, and what the table does not list.
 
-    def resolve(value: Any) -> Any:
+    ``find`` is a function of the text, and of the day where rows have dates; it gives ``_UNLISTED`` for what is not listed.
+    """
+
+    def resolve(value: Any, *day: int) -> Any:
         if is_absent(value):
             return None
         text = plain_text(value)
-        if text in entries:
-            return entries[text]
+        found = find(text, *day)
+        if found is not _UNLISTED:
+            return found
+        note(text)
         if unmapped == "keep":
             return value
         if unmapped == "null":
             return None
         if unmapped == "error":
+            on = t(f" on {day_text(day[0])}", f"（{day_text(day[0])}）") if day else ""
             raise FunctionError(
-                t(f"{name} does not list the value", f"{name} 中没有该值"),
+                t(f"{name} does not list the value{on}", f"{name} 中没有该值{on}"),
                 value,
                 t(
                     "add it, or choose unmapped='keep', 'null' or default=…",
@@ -189,7 +203,10 @@ def _lookup(name: str, entries: dict[str, Any], unmapped: Constant, other: Calla
     return resolve
 
 
-def _emit_lookup(g: Generator, code: Code, name: str, entries: dict[str, Any], node: CallNode, scope: Scope) -> Code:
+def _emit_lookup(
+    g: Generator, code: Code, name: str, table: str, entries: Mapping[str, Any] | Chosen, node: CallNode, scope: Scope
+) -> Code:
+    """``entries``: what is listed, or whom to ask where that depends on the day; ``table``: its name in the notes on misses."""
     keywords = dict(node.keywords)
     unmapped = _literal(keywords.get("unmapped"), "unmapped", "error")
     fallback = keywords.get("default")
@@ -197,49 +214,89 @@ def _emit_lookup(g: Generator, code: Code, name: str, entries: dict[str, Any], n
     if fallback is None and unmapped not in _POLICIES:
         # Any other text is the value to use: table('gender', unmapped='unknown').
         fallback = LiteralNode(node.at, unmapped)
-    table = g.constant(entries)
+    day = ""
+    if isinstance(entries, Chosen):
+        g.namespace["day_of"] = day_of
+        day = f", {g.writer.read(0, ('day',), 'day_of(ctx)')}"
+        ask = entries.find
+        found = f"{g.constant(ask)}({value}{day})"
+
+        def find(text: str, *day: int) -> Any:
+            answer = ask(text, *day)
+            return _UNLISTED if answer is None else answer
+    else:
+        listed = entries
+        found = f"{g.constant(listed)}.get({value})"
+
+        def find(text: str, *day: int) -> Any:
+            return listed.get(text, _UNLISTED)
+
+    note = partial(UNMAPPED.note, table, *g.place)
     result = g.writer.temp()
-    found = f"{table}.get({value})"
     g.writer.line(
         f"{result} = {found}" if code.kind == "text" else f"{result} = {found} if type({value}) is str else None"
     )
     with g.writer.block(f"if {result} is None:"):
+        g.writer.risky = True
         if fallback is None:
-            resolve = g.constant(_lookup(name, entries, unmapped, lambda: None))
-            g.writer.line(f"{result} = {resolve}({value})")
-            g.writer.risky = True
+            resolve = g.constant(_lookup(name, find, unmapped, lambda: None, note))
+            g.writer.line(f"{result} = {resolve}({value}{day})")
         else:
             missing = object()
-            resolve = g.constant(_lookup(name, entries, "default", lambda: missing))
-            g.writer.line(f"{result} = {resolve}({value})")
-            g.writer.risky = True
+            resolve = g.constant(_lookup(name, find, "default", lambda: missing, note))
+            g.writer.line(f"{result} = {resolve}({value}{day})")
             with g.writer.block(f"if {result} is {g.constant(missing)}:"):
                 g.writer.line(f"{result} = {g.compile(fallback, scope).text}")
     return Code(result)
+
+
+def chosen_rows(node: CallNode, name: str, find: Callable[[str], CodeTable | None] | None) -> Chosen:
+    """The rows a call of ``table`` asks; raises :class:`ExpressionError`. ``find`` as :func:`~hub.mapping.tables_choice.choose` wants it."""
+    keywords = dict(node.keywords)
+    version = _literal(keywords.get("version"), "version", "")
+    reverse = _literal(keywords.get("reverse"), "reverse", False)
+    if isinstance(version, bool) or not isinstance(version, str | int):
+        raise ExpressionError(
+            t("table: the version must be a text", "table：版本须为文本"),
+            node.at,
+            t("version='2024'", "version='2024'"),
+        )
+    if not isinstance(reverse, bool):
+        raise ExpressionError(t("table: reverse is true or false", "table：reverse 须为 true 或 false"), node.at)
+    if find is None:
+        raise ExpressionError(
+            t("code tables are available in mappings only", "代码表仅可在映射中使用"),
+            node.at,
+            t("use match({…}) here", "此处请用 match({…})"),
+        )
+    try:
+        found = choose(name, find, version=str(version), reverse=reverse)
+    except TableError as error:
+        raise ExpressionError(error.text, node.at, error.remedy) from None
+    if found is None:
+        raise ExpressionError(
+            t(f"there is no code table {name!r}", f"没有代码表 {name!r}"),
+            node.at,
+            t(f"add tables/{name}.csv to the mappings folder", f"请在映射目录中添加 tables/{name}.csv"),
+        )
+    return found
 
 
 def _emit_table(g: Generator, node: CallNode, scope: Scope) -> Code:
     name = _literal(_argument(node, "name", 1), "the name of a table", None)
     if not isinstance(name, str):
         raise ExpressionError(t("table: the name must be a text", "table：表名须为文本"), node.at)
-    found = g.find_table(name) if g.find_table else None
-    if found is None:
-        raise ExpressionError(
-            t(f"there is no code table {name!r}", f"没有代码表 {name!r}")
-            if g.find_table
-            else t("code tables are available in mappings only", "代码表仅可在映射中使用"),
-            node.at,
-            t(f"add tables/{name}.csv to the mappings folder", f"请在映射目录中添加 tables/{name}.csv")
-            if g.find_table
-            else t("use match({…}) here", "此处请用 match({…})"),
-        )
-    return _emit_lookup(
-        g, g.compile(node.arguments[0], scope), t(f"table {name}", f"代码表 {name}"), dict(found.entries), node, scope
-    )
+    chosen = chosen_rows(node, name, g.find_table)
+    # Without dates it stays one look-up in a dict.
+    entries = chosen if chosen.dated else chosen.entries()
+    told = t(f"table {name}", f"代码表 {name}")
+    return _emit_lookup(g, g.compile(node.arguments[0], scope), told, name, entries, node, scope)
 
 
 @CHOICE.add(emit=_emit_table)
-def table(value: Any, name: Any, *, unmapped: Any = "error", default: Any = None) -> Any:
+def table(
+    value: Any, name: Any, *, unmapped: Any = "error", default: Any = None, version: Any = "", reverse: Any = False
+) -> Any:
     """Translated by a code table; unmapped='error', 'keep', 'null', or default=… for what it does not list."""
     raise FunctionError(name)
 
@@ -266,7 +323,7 @@ def _emit_match(g: Generator, node: CallNode, scope: Scope) -> Code:
                 t(f"match: {text!r} is empty or listed twice", f"match：{text!r} 为空或重复"), cases.at
             )
         entries[text] = value.value
-    return _emit_lookup(g, g.compile(node.arguments[0], scope), "match", entries, node, scope)
+    return _emit_lookup(g, g.compile(node.arguments[0], scope), "match", "match", entries, node, scope)
 
 
 @CHOICE.add(emit=_emit_match)
