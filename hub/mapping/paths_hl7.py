@@ -371,7 +371,13 @@ class Hl7Format(SourceFormat):
                 t("name the field, e.g. PID-3, and read .1 inside", "请写到字段（如 PID-3），在其内用 .1 读取"),
             )
         elements, kind = self._elements(generator, place, path)
-        grouped = f"groups({elements}, {self._following(place)})" if kind == "segment" else ""
+        origin = place.origin
+        if kind != "segment":
+            grouped = ""
+        elif place.segment:
+            grouped = f"groups({elements}, {self._following(place)})"
+        else:  # the current segment itself: what follows it is known
+            grouped = f"(({origin.variable}, {origin.members}),)" if origin.members else ""
         return Elements(elements, kind, grouped)
 
     def _following(self, place: _Place) -> str:

@@ -181,6 +181,24 @@ def test_split_makes_one_target_per_element(folder: Folder) -> None:
     assert mapping.run({}, Context()) == []
 
 
+def test_the_current_segment_of_hl7_as_a_list_of_one(folder: Folder) -> None:
+    mapping = folder.mapping(
+        """
+        from: {codec: hl7v2}
+        to: {codec: json}
+        fields:
+          orders:
+            each: OBR
+            same: {each: ., id: .2, notes: {each: .NTE, expr: .3}}
+        """
+    )
+    raw = b"MSH|^~\\&|A\rOBR|1|X\rNTE|1||n1\rNTE|2||n2\rOBR|2|Y\rNTE|1||n3\r"
+    (found,) = mapping.run(Hl7Codec().decode(raw), Context())
+    assert found == {
+        "orders": [{"same": [{"id": "X", "notes": ["n1", "n2"]}]}, {"same": [{"id": "Y", "notes": ["n3"]}]}]
+    }
+
+
 def test_split_of_hl7_by_group(folder: Folder) -> None:
     mapping = folder.mapping(
         "split: OBR\nfields: {order: .2.1, results: {each: .OBX, code: .3.1, value: .5, note: {each: .NTE, expr: .3}}, "
