@@ -19,6 +19,7 @@ import orjson
 from hub.ids import EPOCH_MS
 from hub.message import DeliveryState
 from hub.store.base import MessageQuery
+from hub.store.control_runs import RUN
 from hub.store.indexer import FolderIndexer, index_now
 from hub.store.schema import SEGMENT
 from hub.store.search import run_search
@@ -151,7 +152,13 @@ def _insert(
                     received,
                 )
             )
-    for table, rows in (("message", messages), ("payload", payloads), ("delivery", deliveries)):
+    # Sorted runs of control ids, as the hub writes them.
+    control = sorted(
+        ((message[1] - 1) % PER_SEGMENT // RUN + 1, message[6], message[3], message[0])
+        for message in messages
+        if not message[9]
+    )
+    for table, rows in (("message", messages), ("payload", payloads), ("delivery", deliveries), ("control", control)):
         marks = ", ".join("?" * len(rows[0]))
         connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # type: ignore[arg-type]
 

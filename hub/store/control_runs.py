@@ -17,7 +17,7 @@ from hub.ids import first_id_at, millis_of
 from hub.store.rows import Row
 from hub.store.sql import all_rows, scalar
 
-__all__ = ["EARLIER", "ControlRuns"]
+__all__ = ["EARLIER", "RUN", "ControlRuns"]
 
 #: Control ids kept in memory before they become a run. Writing so many takes some three milliseconds; asking a million messages asks 250 runs.
 RUN = 4_096
