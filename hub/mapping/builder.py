@@ -52,7 +52,7 @@ def _mentions(rules: Rules, name: str) -> bool:
         return any(text is not None and name in text.text for text in (rules.expr, rules.when))
     if isinstance(rules, ListRule):
         return any(_mentions(item, name) for item in rules.items)
-    texts = (rules.each, rules.where, rules.when, rules.origin)
+    texts = (rules.each, rules.where, rules.distinct, rules.when, rules.origin)
     return (
         rules.include is not None
         or any(text is not None and name in text.text for text in texts)
@@ -220,6 +220,21 @@ class Builder:
                         generator.variables.pop()
             if number:
                 self._before_loop(f"{number} = 0", scope)
+
+    @contextmanager
+    def distinct(self, value: Text | None, scope: Scope, target: str, seen: str) -> Iterator[None]:
+        """A block that runs only for the first entry of its list with this value; ``seen`` names what came before."""
+        if value is None:
+            yield
+            return
+        key, name = f"{target}.distinct", "''"
+        with self.guard(value, key):
+            self.at(value.line, key, value.text)
+            code = self.expression(value, scope)
+            name = self.generator.keep(code if code.kind == "text" else Code(f"plain_text({code.text})", "text", True))
+        with self.generator.writer.block(f"if {name} not in {seen}:"):
+            self.generator.writer.line(f"{seen}[{name}] = True")
+            yield
 
     def _before_loop(self, statement: str, scope: Scope) -> None:
         writer = self.generator.writer

@@ -204,6 +204,10 @@ class Generator:
         operator = node.operator
         if operator in _ORDER:
             left, right = self.compile(node.left, scope), self.compile(node.right, scope)
+            literal = node.right.value if isinstance(node.right, LiteralNode) else None
+            if left.kind == "text" and isinstance(literal, str) and literal and number_of(literal) is None:
+                name = self.keep(left)  # a text that is no number is ordered as text only
+                return Code(f"({name} != '' and {name} {operator} {literal!r})", "bool")
             return Code(f"{_ORDER[operator]}({left.text}, {right.text})", "bool", True)
         if operator in ("in", "not in"):
             return self._membership(node, scope)
@@ -226,6 +230,10 @@ class Generator:
             values = [item.value for item in node.right.items if isinstance(item, LiteralNode)]
             if member.kind == "text" and all(isinstance(value, str) for value in values):
                 return Code(f"({member.text} {node.operator} {self.constant(frozenset(values))})", "bool", member.risky)
+            if all(isinstance(value, str) and number_of(value) is None for value in values):
+                # Only the same text is equal to a text that is no number.
+                name, not_ = self.keep(member), "not " if node.operator == "not in" else ""
+                return Code(f"({not_}(type({name}) is str and {name} in {self.constant(frozenset(values))}))", "bool")
         whole = self.compile(node.right, scope)
         if whole.kind == "list" and not isinstance(node.right, ArrayNode):
             whole = Code(self.charged(self.keep(whole)), "list")

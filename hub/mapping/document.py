@@ -25,7 +25,7 @@ MAX_NODES = 50_000
 _MAX_DEPTH = 40
 _TOP = ("mapping", "description", "fragment", "from", "to", "when", "split", "vars", "fields")
 #: Keys that make or qualify a rule; a target field of that name is written ['name'].
-RESERVED = ("const", "expr", "default", "required", "keep_null", "each", "where", "when", "include", "from")
+RESERVED = ("const", "expr", "default", "required", "keep_null", "each", "where", "distinct", "when", "include", "from")
 _QUOTED = ("'", '"', "|", ">")
 _PREFIX = re.compile(r"[^\W\d][\w.-]*")
 #: What no namespace URI holds.
@@ -86,6 +86,7 @@ class ObjectRule:
     value: Leaf | None = None
     each: Text | None = None
     where: Text | None = None
+    distinct: Text | None = None
     when: Text | None = None
     include: Text | None = None
     origin: Text | None = None
@@ -373,6 +374,8 @@ class _Reader:
                     rule.each = self.text(node, place, t("a path", "路径"))
                 case "where":
                     rule.where = self.expression(node, place)
+                case "distinct":
+                    rule.distinct = self.expression(node, place)
                 case "when":
                     rule.when = self.expression(node, place)
                 case "include":
@@ -398,6 +401,7 @@ class _Reader:
                 rule.value = self._leaf(value_keys, key, line)
         for name, present, needs, needed in (
             ("where", rule.where, "each", rule.each),
+            ("distinct", rule.distinct, "each", rule.each),
             ("from", rule.origin, "include", rule.include),
         ):
             if present is not None and needed is None:

@@ -126,7 +126,7 @@ def _texts(rules: Rules | None, target: str) -> Iterator[tuple[Text, str]]:
         for number, item in enumerate(rules.items):
             yield from _texts(item, f"{target}[{number}]")
     elif isinstance(rules, ObjectRule):
-        found = [rules.each, rules.where, rules.when, rules.origin]
+        found = [rules.each, rules.where, rules.distinct, rules.when, rules.origin]
         yield from _texts(rules.value, target)
         for entry in rules.fields:
             yield from _texts(entry.rule, f"{target}.{entry.key}".lstrip("."))

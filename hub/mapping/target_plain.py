@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hub.i18n import t
@@ -85,24 +86,61 @@ class PlainTarget:
 
     def _list(self, rule: ListRule, scope: Scope, target: str, put: Put) -> None:
         found = self._writer.temp("t")
-        self._writer.line(f"{found} = []")
-        for number, item in enumerate(rule.items):
-            self._rule(item, scope, f"{target}[{number}]", lambda value: f"{found}.append({value})")
+        with self._filled(found):
+            self._items(rule, scope, target, found)
         self._put_if(found, put(found))
+
+    @contextmanager
+    def _filled(self, found: str) -> Iterator[None]:
+        """Statements that fill a new list; what ``distinct:`` has seen is kept beside it where there is one."""
+        with self._writer.capture() as body:
+            yield
+        self._writer.line(f"{found} = []")
+        if any(f"{found}_seen" in line.text for line in body.lines):
+            self._writer.line(f"{found}_seen = {{}}")
+        self._writer.splice(body, share=True)
+
+    def _items(self, rule: ListRule, scope: Scope, target: str, found: str) -> None:
+        for number, item in enumerate(rule.items):
+            self._item(item, scope, target, f"{target}[{number}]", found)
+
+    def _item(self, rule: Rules, scope: Scope, target: str, entry: str, found: str) -> None:
+        """One rule of the list ``target``: an ``each:`` and an included list add their entries, anything else is one entry."""
+        if isinstance(rule, ObjectRule) and rule.each is not None:
+            self._entries(rule, rule.each, scope, target, found)
+        elif isinstance(rule, ObjectRule) and rule.include is not None and not rule.fields:
+            with self._builder.when(rule.when, scope, entry):
+                self._included(rule, rule.include, scope, target, entry, found)
+        else:
+            self._rule(rule, scope, entry, lambda value: f"{found}.append({value})")
+
+    def _included(self, rule: ObjectRule, include: Text, scope: Scope, target: str, entry: str, found: str) -> None:
+        with self._builder.guard(include, entry), self._builder.include(rule, scope, entry) as (document, inner):
+            if isinstance(document.fields, ListRule):
+                self._items(document.fields, inner, target, found)
+            elif document.fields is not None:
+                self._item(document.fields, inner, target, entry, found)
 
     def _each(self, rule: ObjectRule, path: Text, scope: Scope, target: str, put: Put) -> None:
         found = self._writer.temp("t")
-        self._writer.line(f"{found} = []")
-
-        def append(value: str) -> str:
-            return f"{found}.append({value})"
-
-        with self._builder.guard(path, target), self._builder.each(path, rule, scope, target) as inner:
-            if rule.value is not None:
-                self._leaf(rule.value, inner, f"{target}[]", append)
-            else:
-                self._object(rule, inner, f"{target}[]", append)
+        with self._filled(found):
+            self._entries(rule, path, scope, target, found)
         self._put_if(found, put(found))
+
+    def _entries(self, rule: ObjectRule, path: Text, scope: Scope, target: str, found: str) -> None:
+        """One entry of a list for each element."""
+        entry = f"{target}[]"
+        with (
+            self._builder.guard(path, target),
+            self._builder.each(path, rule, scope, target) as inner,
+            self._builder.distinct(rule.distinct, inner, entry, f"{found}_seen"),
+        ):
+            if rule.value is not None:
+                self._leaf(rule.value, inner, entry, lambda value: f"{found}.append({value})")
+            elif rule.include is not None and not rule.fields:
+                self._included(rule, rule.include, inner, target, entry, found)
+            else:
+                self._object(rule, inner, entry, lambda value: f"{found}.append({value})")
 
     def _object(self, rule: ObjectRule, scope: Scope, target: str, put: Put) -> None:
         include = rule.include

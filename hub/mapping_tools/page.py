@@ -207,13 +207,15 @@ class _Page:
             told.append(escape(t("one entry for each element", "每个元素一项")))
         if rule.where is not None:
             told.append(escape(t("counted where", "筛选条件")) + " " + _code(rule.where.text))
+        if rule.distinct is not None:
+            told.append(escape(t("first with the same", "相同只取第一项")) + " " + _code(rule.distinct.text))
         if rule.when is not None:
             told.append(escape(t("only when", "仅当")) + " " + _code(rule.when.text))
         if rule.include is not None:
             told.append(escape(t("as in", "同")) + " " + _code(rule.include.text))
         if rule.origin is not None:
             told.append(escape(t("starting from", "起点")) + " " + _code(rule.origin.text))
-        texts = (rule.each, rule.where, rule.when, rule.include, rule.origin)
+        texts = (rule.each, rule.where, rule.distinct, rule.when, rule.include, rule.origin)
         note = self._note(group.here.document, rule, lines=[text.line for text in texts if text is not None])
         if not told and not note:
             return ""

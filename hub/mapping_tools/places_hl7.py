@@ -167,6 +167,11 @@ class Hl7Places(Places):
         following = self._segments if target.origin.kind == "root" else target.origin.members or []
         if kind == "repetition":
             return [Frame(kind, element, None, place, label, frame, frame.names) for element, place in found]
+        if not target.segment:  # the element itself keeps what follows it
+            return [
+                Frame(kind, element, target.origin.members, place, label, frame, frame.names)
+                for element, place in found
+            ]
         grouped = HL7_RUNTIME["groups"]([element for element, _ in found], following)
         members = {id(element): behind for element, behind in grouped}
         return [

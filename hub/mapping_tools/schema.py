@@ -155,19 +155,24 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                         "One entry for each element; relative paths start at it.", "每个元素一项；相对路径由此开始。"
                     ),
                     "where": _expression("Which elements count.", "哪些元素计入。", listed),
+                    "distinct": _expression(
+                        "Of the entries of a list with the same value only the first is written.",
+                        "列表中取值相同的各项只写第一项。",
+                        listed,
+                    ),
                     "when": _expression("Written only when this holds.", "仅当成立时写出。", listed),
                     "include": _path("The fields of another mapping.", "另一映射的字段。"),
                     "from": _path("Where relative paths of the included mapping start.", "被包含映射的相对路径起点。"),
                 },
-                "dependentRequired": {"where": ["each"], "from": ["include"]},
+                "dependentRequired": {"where": ["each"], "distinct": ["each"], "from": ["include"]},
                 "if": {"anyOf": [{"required": [key]} for key in _VALUE_KEYS]},
                 "then": {
-                    "properties": dict.fromkeys((*_VALUE_KEYS, "each", "where", "when"), True),
+                    "properties": dict.fromkeys((*_VALUE_KEYS, "each", "where", "distinct", "when"), True),
                     "additionalProperties": False,
                     "oneOf": [{"required": ["const"]}, {"required": ["expr"]}],
                 },
                 "else": {
-                    "properties": dict.fromkeys(("each", "where", "when", "include", "from"), True),
+                    "properties": dict.fromkeys(("each", "where", "distinct", "when", "include", "from"), True),
                     "additionalProperties": rule,
                 },
             },

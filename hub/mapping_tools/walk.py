@@ -16,6 +16,7 @@ from hub.errors import HubError, MappingError
 from hub.i18n import t
 from hub.mapping.document import Document, Leaf, ObjectRule, Rules, Text
 from hub.mapping.nodes import Node, PathNode
+from hub.mapping.runtime import plain_text
 from hub.mapping_tools.places import Outline, Places
 from hub.mapping_tools.scope import Evaluator, Frame, Named
 
@@ -187,6 +188,20 @@ class Walk(ABC):
             with self._placed(text, keyword, target, here):
                 holds = bool(self._evaluator.value(self._parse(text), frame)[0])
         condition = Condition(keyword, text, here.document.file, frame, holds)
+        return replace(here, conditions=(*here.conditions, condition), live=here.live and holds is not False)
+
+    def distinct(self, text: Text | None, target: str, frame: Frame, here: Here, seen: set[str]) -> Here:
+        """The same place, live only for the first entry with this value; ``seen`` are those of the list so far."""
+        if text is None:
+            return here
+        self._ask("distinct", text, target, frame, here)
+        holds: bool | None = None
+        if self._evaluator is not None and here.live:
+            with self._placed(text, "distinct", target, here):
+                value = plain_text(self._evaluator.value(self._parse(text), frame)[0])
+                holds = value not in seen
+                seen.add(value)
+        condition = Condition("distinct", text, here.document.file, frame, holds)
         return replace(here, conditions=(*here.conditions, condition), live=here.live and holds is not False)
 
     def _empty(self, text: Text, keyword: str, frame: Frame, here: Here) -> Here:

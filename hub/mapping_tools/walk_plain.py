@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hub.mapping.document import Field, Leaf, ListRule, ObjectRule, Rules
+from hub.mapping.document import Field, Leaf, ListRule, ObjectRule, Rules, Text
 from hub.mapping_tools.scope import Frame
 from hub.mapping_tools.steps import Step, key_steps, steps_text
 from hub.mapping_tools.walk import Group, Here, Walk, has_fields
@@ -53,6 +53,7 @@ class PlainWalk(Walk):
     """Absent values leave no trace in the target: an entry's index counts the entries before it that are there."""
 
     def build(self, frame: Frame, here: Here) -> None:
+        self._seen: dict[tuple[Step, ...], set[str]] = {}
         if self.document.fields is not None:
             self._rule(self.document.fields, _At(), frame, here)
 
@@ -61,21 +62,49 @@ class PlainWalk(Walk):
         if isinstance(rule, Leaf):
             return self.leaf(rule, steps_text(at.steps), at.pattern, frame, here, at.steps)
         if isinstance(rule, ListRule):
-            index = 0
-            for number, item in enumerate(rule.items):
-                index += self._rule(item, at.under(index, number), frame, here)
-            return index > 0
+            return self._items(rule, at, 0, frame, here) > 0
+        if rule.each is not None:
+            return self._entries(rule, rule.each, at, 0, frame, here) > 0
         self.outline.append(Group(at.pattern, rule, frame, here))
-        if rule.each is None:
-            return self._object(rule, at, frame, self.when(rule.when, "when", at.pattern, frame, here))
-        index = 0
-        for inner, there in self.each(rule.each, rule, at.pattern, frame, here):
+        return self._object(rule, at, frame, self.when(rule.when, "when", at.pattern, frame, here))
+
+    def _items(self, rule: ListRule, at: _At, index: int, frame: Frame, here: Here) -> int:
+        """The index behind what the rules of a list have added to it, the first of them at ``index``."""
+        for number, item in enumerate(rule.items):
+            index = self._item(item, at, index, number, frame, here)
+        return index
+
+    def _item(self, rule: Rules, at: _At, index: int, number: int | None, frame: Frame, here: Here) -> int:
+        """An ``each:`` and an included list add their entries, anything else is one entry."""
+        entry = at.under(index, number) if number is not None else _At((*at.steps, index), (*at.general, None))
+        if isinstance(rule, ObjectRule) and rule.each is not None:
+            return self._entries(rule, rule.each, at, index, frame, here)
+        if isinstance(rule, ObjectRule) and rule.include is not None and not rule.fields:
+            self.outline.append(Group(entry.pattern, rule, frame, here))
+            return self._included(
+                rule, at, index, number, frame, self.when(rule.when, "when", entry.pattern, frame, here)
+            )
+        return index + self._rule(rule, entry, frame, here)
+
+    def _included(self, rule: ObjectRule, at: _At, index: int, number: int | None, frame: Frame, here: Here) -> int:
+        document, inner, inside = self.include(rule, at.pattern, frame, here)
+        if isinstance(document.fields, ListRule):
+            return self._items(document.fields, at, index, inner, inside)
+        return index if document.fields is None else self._item(document.fields, at, index, number, inner, inside)
+
+    def _entries(self, rule: ObjectRule, path: Text, at: _At, index: int, frame: Frame, here: Here) -> int:
+        self.outline.append(Group(at.pattern, rule, frame, here))
+        for inner, there in self.each(path, rule, at.pattern, frame, here):
             entry = _At((*at.steps, index), (*at.general, None))
+            seen = self._seen.setdefault(at.steps, set())
+            there = self.distinct(rule.distinct, entry.pattern, inner, there, seen)
             if rule.value is not None:
                 index += self._rule(rule.value, entry, inner, there)
+            elif rule.include is not None and not rule.fields:
+                index = self._included(rule, at, index, None, inner, there)
             else:
                 index += self._object(rule, entry, inner, there)
-        return index > 0
+        return index
 
     def _object(self, rule: ObjectRule, at: _At, frame: Frame, here: Here) -> bool:
         written = False

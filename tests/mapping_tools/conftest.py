@@ -56,6 +56,12 @@ class Bench:
         return bench, bench.input(bench.library.get(name), data, Circumstances(**around), name="input")
 
 
+def complete(bench: Workbench) -> list[str]:
+    """The mappings that are no fragments, and so have tests of their own."""
+    documents = ((name, bench.library.document(name)) for name in bench.library.names())
+    return [name for name, document in documents if document is not None and not document.fragment]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Bench:
     return Bench(tmp_path)

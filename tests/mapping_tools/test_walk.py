@@ -22,7 +22,7 @@ from hub.mapping_tools.testing import input_of
 from hub.mapping_tools.walk import Walk
 from hub.mapping_tools.walk_hl7 import Spot, parse_spot
 from hub.mapping_tools.workbench import Circumstances, Input
-from tests.mapping_tools.conftest import Bench
+from tests.mapping_tools.conftest import Bench, complete
 
 ADT = (
     "MSH|^~\\&|HIS|A|HUB|B|20260115093015||ADT^A01|M1|P|2.5.1\r"
@@ -71,7 +71,7 @@ def agree(bench: Workbench, name: str, one: Input) -> None:
 
 def test_shipped_mappings(shipped: Workbench) -> None:
     looked_at = 0
-    for name in shipped.library.names():
+    for name in complete(shipped):
         path = shipped.tests_of(name)
         assert path is not None, name
         tests = load_tests(path)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hub.i18n import t
 from hub.mapping.functions.base import Registry, text_of
+from hub.mapping.nodes import CallNode, LiteralNode
+from hub.mapping.paths import Code, Scope
 from hub.mapping.patterns import Pattern, compile_pattern
 from hub.mapping.runtime import MAX_TEXT, FunctionError, is_absent, plain_text
 from hub.masking import mask as mask_value
+
+if TYPE_CHECKING:
+    from hub.mapping.codegen import Generator
 
 __all__ = ["TEXT"]
 
@@ -73,7 +78,17 @@ def split(value: Any, separator: Any) -> Any:
     return text_of(value, "split").split(separator)
 
 
-@TEXT.add(returns="text")
+def _emit_concat(g: Generator, node: CallNode, scope: Scope) -> Code:
+    codes = [g.argument(value, scope, as_list=False) for value in node.arguments]
+    written = sum(isinstance(value, LiteralNode) for value in node.arguments)
+    if codes and len(codes) - written <= 1 and all(code.kind == "text" for code in codes):
+        # One text between constants can't grow out of bounds.
+        return Code(f"({' + '.join(code.text for code in codes)})", "text", any(code.risky for code in codes))
+    g.namespace["f_concat"] = concat
+    return Code(f"f_concat({', '.join(code.text for code in codes)})", "text", True)
+
+
+@TEXT.add(returns="text", emit=_emit_concat)
 def concat(*values: Any) -> str:
     """The values one after the other as text, absent ones left out."""
     text = "".join([value if type(value) is str else "" if value is None else plain_text(value) for value in values])
@@ -132,7 +147,27 @@ def _pattern(pattern: Any) -> Pattern:
     return compile_pattern(pattern)
 
 
-@TEXT.add(returns="bool", check=_check_pattern)
+def _emit_regex(name: str, code: str, kind: str) -> Callable[[Generator, CallNode, Scope], Code]:
+    """A pattern written in the expression is looked up once, when the mapping is compiled, and only texts need no check."""
+
+    def emit(g: Generator, node: CallNode, scope: Scope) -> Code:
+        values = [g.argument(value, scope, as_list=False) for value in node.arguments]
+        pattern = node.arguments[1] if len(values) == 2 else None
+        if isinstance(pattern, LiteralNode) and isinstance(pattern.value, str) and values[0].kind == "text":
+            found = compile_pattern(pattern.value)
+            call = g.constant(found.fullmatch if name == "regex_match" else found.find)
+            return Code(code.format(text=g.keep(values[0]), call=call), kind, True)
+        g.namespace[f"f_{name}"] = g.functions[name].call
+        texts = [value.text for value in values]
+        texts += [f"{keyword}={g.argument(value, scope, as_list=False).text}" for keyword, value in node.keywords]
+        return Code(f"f_{name}({', '.join(texts)})", kind, True)
+
+    return emit
+
+
+@TEXT.add(
+    returns="bool", check=_check_pattern, emit=_emit_regex("regex_match", "({text} != '' and {call}({text}))", "bool")
+)
 def regex_match(value: Any, pattern: Any) -> bool:
     """Whether the whole text matches a pattern; false when absent."""
     if is_absent(value):
@@ -148,7 +183,7 @@ def regex_replace(value: Any, pattern: Any, replacement: Any) -> Any:
     return _pattern(pattern).replace(text_of(value, "regex_replace"), text_of(replacement, "regex_replace"), MAX_TEXT)
 
 
-@TEXT.add(check=_check_pattern)
+@TEXT.add(check=_check_pattern, emit=_emit_regex("regex_find", "({call}({text}) if {text} else None)", "any"))
 def regex_find(value: Any, pattern: Any) -> Any:
     """The first match of a pattern, of its first group where it has one; null when there is none."""
     if is_absent(value):
