@@ -10,7 +10,6 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import hl7
@@ -19,12 +18,12 @@ from fhir.resources.R4B.patient import Patient
 from hl7apy.parser import parse_message
 from lxml import etree
 
-from benchmarks.mapping import MAPPING, MESSAGE, TABLES, best
+from benchmarks.mapping import MAPPING, MESSAGE, best, library_of
 from hub.codecs.csv_codec import CsvCodec
 from hub.codecs.fhir import FhirCodec
 from hub.codecs.hl7v2 import Hl7Codec
 from hub.codecs.hl7v3 import CdaCodec
-from hub.mapping import Context, MappingLibrary
+from hub.mapping import Context
 
 __all__ = ["main"]
 
@@ -112,13 +111,7 @@ def main() -> list[Row]:
     """(name, value, unit) of each figure."""
     context = Context(now_us=1_768_440_615_000_000)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "tables").mkdir()
-        for name, text in TABLES.items():
-            (root / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
-        (root / "adt.yaml").write_text(MAPPING, encoding="utf-8")
-        (root / "cda.yaml").write_text(CDA_MAPPING, encoding="utf-8")
-        library = MappingLibrary([root])
+        library = library_of(folder, adt=MAPPING, cda=CDA_MAPPING)
         adt, cda = library.get("adt"), library.get("cda")
     codec, documents, resources, tables = Hl7Codec(), CdaCodec(), FhirCodec(), CsvCodec()
     text = MESSAGE.decode()

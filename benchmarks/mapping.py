@@ -112,18 +112,23 @@ def best(call: Callable[[], object], count: int = 2000, rounds: int = 7) -> floa
     return min(times)
 
 
+def library_of(folder: str, **mappings: str) -> MappingLibrary:
+    """A library of these mappings and the code tables of the benchmark, written to a folder."""
+    root = Path(folder)
+    (root / "tables").mkdir()
+    for name, text in TABLES.items():
+        (root / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
+    for name, text in mappings.items():
+        (root / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return MappingLibrary([root])
+
+
 def main() -> list[tuple[str, float, str]]:
     """(name, value, unit) of each figure."""
     codec, json_codec = Hl7Codec(), JsonCodec()
     context = Context(now_us=1_768_440_615_000_000)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "tables").mkdir()
-        for name, text in TABLES.items():
-            (root / "tables" / f"{name}.csv").write_text(text, encoding="utf-8")
-        (root / "adt.yaml").write_text(MAPPING, encoding="utf-8")
-        (root / "again.yaml").write_text(JSON_MAPPING, encoding="utf-8")
-        library = MappingLibrary([root])
+        library = library_of(folder, adt=MAPPING, again=JSON_MAPPING)
         begin = time.process_time()
         mapping = library.get("adt")
         compiling = (time.process_time() - begin) * 1e6

@@ -57,25 +57,29 @@ class Watcher:
             begun = time.perf_counter()
             before, seen = seen, await asyncio.to_thread(self.look)
             pause = max(self._every, (time.perf_counter() - begun) / _SHARE)
-            if seen != self._used and seen == before:
+            if seen != self._used and seen == before and await self._take_up():
                 self._used = seen
-                await self._take_up()
 
-    async def _take_up(self) -> None:
+    async def _take_up(self) -> bool:
+        """Reload; False when it has to be tried again with the same files."""
+        told = self.refused
+        again = False
         try:
             await self._reload(WATCHER)
         except ConfigError as error:
             self.refused = error.problems
-        except HubError as error:
+        except HubError as error:  # no fault of the files: a worker is just being started again
             self.refused = [Problem(error.text, str(self._config_file), remedy=error.remedy)]
+            again = True
         except Exception as error:  # whatever it is, the next change must be noticed as well
             log.exception("the changed files could not be read")
             self.refused = [Problem(type(error).__name__, str(self._config_file))]
         else:
             self.refused = []
-        for problem in self.refused:
+        for problem in self.refused if self.refused != told else ():
             log.error("not taken over, what was read before stays in use: %s", problem)
         self._loaded = await asyncio.to_thread(load_config, self._config_file)  # it may name other folders now
+        return not again
 
     def look(self) -> dict[str, Stamp]:
         """The files there are, with their stamps. For a thread: it reads folders."""

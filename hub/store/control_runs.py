@@ -56,16 +56,13 @@ class ControlRuns:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._recent: dict[
-            tuple[int, str], list[Row]
-        ] = {}  # (source, control id) -> (id, content hash, received at), …
+        #: (source, control id) -> (id, content hash, received at), …
+        self._recent: dict[tuple[int, str], list[Row]] = {}
         self._count = 0
-        self._upto = self._seq = 0  # highest id and number in memory or in a run
-        self._added: list[tuple[int, str, int, bytes, int, int]] = []
-        upto, seq = (self._meta(key) for key in ("control_upto", "control_seq"))
-        start = first_id_at(millis_of(upto) - _LATE_MS) if upto else 0
-        self._added = all_rows(connection, _IN_NO_RUN, (start, seq))
-        self._upto, self._seq = upto, seq
+        # Highest id and number in memory or in a run.
+        self._upto, self._seq = self._meta("control_upto"), self._meta("control_seq")
+        start = first_id_at(millis_of(self._upto) - _LATE_MS) if self._upto else 0
+        self._added: list[tuple[int, str, int, bytes, int, int]] = all_rows(connection, _IN_NO_RUN, (start, self._seq))
         self.committed()
 
     def _meta(self, key: str) -> int:

@@ -120,9 +120,7 @@ async def test_a_folder_named_later_is_watched_from_then_on(file: Path) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize(
-    "error", [ConfigError([Problem("wrong", "x.yaml", 3)]), HubError("unreadable"), ZeroDivisionError("bug")]
-)
+@pytest.mark.parametrize("error", [ConfigError([Problem("wrong", "x.yaml", 3)]), ZeroDivisionError("bug")])
 async def test_what_was_refused_is_kept_until_it_is_mended(file: Path, error: Exception) -> None:
     reloads = Reloads()
     reloads.error = error
@@ -132,6 +130,20 @@ async def test_what_was_refused_is_kept_until_it_is_mended(file: Path, error: Ex
     reloads.error = None
     await watcher._take_up()
     assert watcher.refused == []
+
+
+async def test_a_failure_that_is_not_the_files_fault_is_tried_again(file: Path) -> None:
+    reloads = Reloads()
+    reloads.error = HubError("worker 1 does not answer")
+    watcher = Watcher(file, reloads, every=0.01)
+    task = asyncio.create_task(watcher.run())
+    file.write_text(file.read_text() + "\n")
+    await until(lambda: len(reloads.actors) >= 2)
+    assert [problem.text for problem in watcher.refused] == ["worker 1 does not answer"]
+    reloads.error = None
+    await until(lambda: not watcher.refused)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
