@@ -28,6 +28,7 @@ __all__ = [
     "MessageQuery",
     "MessageRow",
     "PruneReport",
+    "Put",
     "PutResult",
     "SearchPage",
     "Store",
@@ -43,6 +44,16 @@ class PutResult:
     outcome: Outcome  # OK, DUPLICATE, CONFLICT (stored and flagged) or REFUSED (``error`` says why)
     earlier: int = 0  # id of the earlier message, for DUPLICATE and CONFLICT
     error: HubError | None = None
+
+
+@dataclass(slots=True)
+class Put:
+    """One message of several that are stored together; see :meth:`Store.put` for what the parts mean."""
+
+    message: Message
+    deliveries: Sequence[Delivery] = ()
+    duplicate_window_us: int = 0
+    call: CallRecord | None = None
 
 
 @dataclass(slots=True)
@@ -206,6 +217,13 @@ class StoreReader(ABC):
         """messages, bytes, segments, text_lag (messages not yet in the text index), key_lag."""
 
     @abstractmethod
+    async def mark(self, name: str) -> tuple[int, str]:
+        """How far a source has been read, as :meth:`Store.put_together` noted it last: (id made then, value).
+
+        (0, "") when it never did.
+        """
+
+    @abstractmethod
     async def audit(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Entries of the audit trail with seq > after, oldest first."""
 
@@ -256,6 +274,17 @@ class Store(ABC):
     @abstractmethod
     def log(self, call: CallRecord) -> None:
         """Append to the call log without waiting; dropped, and counted, when the store can't take it."""
+
+    @abstractmethod
+    async def put_together(
+        self, puts: Sequence[Put], *, calls: Sequence[CallRecord] = (), mark: tuple[str, str] | None = None
+    ) -> list[PutResult]:
+        """Store several messages of one source, refusals among them, and how far the source has been read: all or nothing.
+
+        ``mark`` is (name, value) for :meth:`StoreReader.mark`; a source that is read again from there loses nothing and
+        repeats nothing. ``calls`` are refusals of what came with these messages. The results are in the order of ``puts``.
+        Raises :class:`~hub.errors.HubError` (:class:`~hub.errors.StoreBusy` when it may succeed later), and nothing is stored then.
+        """
 
     @property
     @abstractmethod

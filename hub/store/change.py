@@ -10,11 +10,27 @@ from typing import Any
 import orjson
 
 from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.store.base import Put
 
-__all__ = ["Change", "Part"]
+__all__ = ["Change", "Part", "Together"]
 
 _BYTES = {"raw", "content_hash", "payload", "request", "response"}
 _IN_MEMORY = {"tree", "message"}
+_NEWEST = 1 << 62  # an id that falls into the newest segment
+
+
+@dataclass(slots=True)
+class Together:
+    """The arguments of :meth:`hub.store.base.Store.put_together`."""
+
+    puts: Sequence[Put]
+    calls: Sequence[CallRecord]
+    marks: dict[str, str]  # by key of ``meta``
+
+    @property
+    def id(self) -> int:
+        """Says which segment it belongs to; 0: the newest."""
+        return self.puts[0].message.id if self.puts else 0
 
 
 @dataclass(slots=True)
@@ -26,6 +42,7 @@ class Part:
     update: list[Delivery] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     noted: list[Delivery] = field(default_factory=list)  # created later for messages of this segment
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -37,6 +54,7 @@ class Change:
     update: list[Delivery]
     calls: list[CallRecord]
     audit: dict[str, Any] | None = None
+    marks: dict[str, str] = field(default_factory=dict)  # go with the first message
 
     @classmethod
     def of(
@@ -46,6 +64,7 @@ class Change:
         update: Sequence[Delivery],
         calls: Sequence[CallRecord],
         audit: dict[str, Any] | None = None,
+        marks: dict[str, str] | None = None,
     ) -> Change:
         return cls(
             [replace(message, tree=None) for message in messages],
@@ -53,6 +72,7 @@ class Change:
             [replace(delivery, message=None) for delivery in update],
             [replace(call) for call in calls],
             audit,
+            marks or {},
         )
 
     def parts(self, segment_of: Callable[[int], int]) -> dict[int, Part]:
@@ -73,6 +93,8 @@ class Change:
             part(delivery.id).update.append(delivery)
         for call in self.calls:
             part(call.delivery_id or call.message_id or call.id).calls.append(call)
+        if self.marks:
+            part(self.messages[0].id if self.messages else _NEWEST).marks.update(self.marks)
         return parts
 
     def made_for(self, message: Message) -> list[Delivery]:
@@ -87,7 +109,8 @@ class Change:
             "update": self.update,
             "calls": self.calls,
         }
-        return orjson.dumps({kind: [_plain(row) for row in rows] for kind, rows in kinds.items()})
+        rows = {kind: [_plain(row) for row in rows] for kind, rows in kinds.items()}
+        return orjson.dumps(rows | {"marks": self.marks})
 
     @classmethod
     def decode(cls, body: bytes) -> Change:
@@ -107,6 +130,7 @@ class Change:
                 )
                 for row in found["calls"]
             ],
+            marks=found.get("marks", {}),
         )
 
 

@@ -115,6 +115,9 @@ class MergedReader(StoreReader):
                 totals[key] = totals.get(key, 0) + number
         return totals
 
+    async def mark(self, name: str) -> tuple[int, str]:
+        return max(await self._all(lambda reader: reader.mark(name)))
+
     async def audit(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Each worker has a trail of its own with numbers of its own: ``worker`` in each entry says whose it is."""
         found = await self._all(lambda reader: reader.audit(after, limit))

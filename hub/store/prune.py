@@ -19,6 +19,7 @@ import apsw
 from hub.ids import first_id_at
 from hub.store.base import PruneReport
 from hub.store.files import remove_file, set_aside
+from hub.store.marks import carry_marks
 from hub.store.numbers import Run, extend, removed, runs
 from hub.store.queries import segment_of
 from hub.store.reader import SqliteReader
@@ -106,6 +107,8 @@ class Pruner:
             # Something may have come late, or an operator may have made a delivery, since it was looked at.
             if self._needed(entry) or entry.messages != messages:
                 return None
+            segments = self._writer.segments
+            carry_marks(segments.connections.get(entry.path), segments.current.connection)
             self._writer.catalog.begin_removal(first_id, gone)
             self._writer.segments.detach(first_id)
             self._writer.detector.removed([first_id])

@@ -20,6 +20,7 @@ from hub.store.derived import SegmentUnreadable
 from hub.store.files import corrupt
 from hub.store.inspect import check_folder, measure
 from hub.store.ledger import verify
+from hub.store.marks import find_mark
 from hub.store.schema import SCHEMA_VERSION
 from hub.store.search import run_search
 from hub.store.segment import CATALOG_NAME, Connections, SegmentFile, list_segments
@@ -144,6 +145,9 @@ class SqliteReader(StoreReader):
 
     async def size(self) -> dict[str, int]:
         return await self.ask(measure)
+
+    async def mark(self, name: str) -> tuple[int, str]:
+        return await self.ask(lambda segments: find_mark(segments, name))
 
     def _catalog(self) -> apsw.Connection | None:
         path = self.folder / CATALOG_NAME

@@ -14,7 +14,8 @@ falls into, which is that of its message unless an operator made it later.
 
 ``meta`` of a segment: ``schema_version``; ``intent``, the last intent of the catalog that was applied here; ``control_upto`` and
 ``control_seq``, highest id and number of the messages whose control ids are in runs (:mod:`hub.store.control_runs`); and, once the
-segment is complete or the store was closed in an orderly way, ``messages``, ``seq_max`` and ``received_max``.
+segment is complete or the store was closed in an orderly way, ``messages``, ``seq_max`` and ``received_max``; ``mark:<name>``, how far a
+source has been read (:mod:`hub.store.marks`).
 ``meta`` of the catalog: ``schema_version``, ``clean`` (1 while the store is closed in an orderly way).
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class SegmentWriter:
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
-    def add_message(self, message: Message, seq: int, deliveries: list[Delivery] | tuple[Delivery, ...]) -> None:
+    def add_message(self, message: Message, seq: int, deliveries: Sequence[Delivery]) -> None:
         raw = message.raw
         names = self._names
         if len(deliveries) == 1:

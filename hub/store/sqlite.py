@@ -16,14 +16,15 @@ from hub.i18n import t
 from hub.ids import IdGenerator
 from hub.message import CallRecord, Delivery, Message
 from hub.store import queries
-from hub.store.base import PruneReport, PutResult, Store
-from hub.store.change import Change
+from hub.store.base import PruneReport, Put, PutResult, Store
+from hub.store.change import Change, Together
 from hub.store.lock import FolderLock
+from hub.store.marks import marks_key, marks_value
 from hub.store.prune import Pruner
 from hub.store.reader import SqliteReader
 from hub.store.recovery import open_folder
 from hub.store.rows import update_row
-from hub.store.unit import APPLY, FINISH, LOG, PUT, STOP, TASK, Settled
+from hub.store.unit import APPLY, FINISH, LOG, PUT, STOP, TASK, TOGETHER, Settled
 from hub.store.writer import Writer, busy
 
 __all__ = ["SqliteStore"]
@@ -159,6 +160,16 @@ class SqliteStore(Store):
             return
         self._queued += 1
         self._submit((LOG, call))
+
+    async def put_together(
+        self, puts: Sequence[Put], *, calls: Sequence[CallRecord] = (), mark: tuple[str, str] | None = None
+    ) -> list[PutResult]:
+        writer = self._writer
+        if self._closed or not writer.writable or writer.disk_low or self._queued >= self._limit:
+            raise self._refusal()
+        marks = {} if mark is None else {marks_key(mark[0]): marks_value(self.ids.next(), mark[1])}
+        stored: list[PutResult] = await self._in_turn(TOGETHER, Together(puts, calls, marks))
+        return stored
 
     @property
     def writable(self) -> bool:

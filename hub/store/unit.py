@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apsw
@@ -12,9 +12,9 @@ import apsw
 from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text
-from hub.message import CallRecord, Message, Outcome
+from hub.message import CallRecord, Delivery, Message, Outcome
 from hub.store.base import PutResult
-from hub.store.change import Change, Part
+from hub.store.change import Change, Part, Together
 from hub.store.detector import DuplicateDetector
 from hub.store.files import ENVIRONMENT
 from hub.store.rows import update_row
@@ -22,17 +22,29 @@ from hub.store.salvage import clean_call, clean_delivery
 from hub.store.segment_writer import SegmentWriteError, SegmentWriter
 from hub.store.segments import SegmentSet
 
-__all__ = ["APPLY", "FINISH", "LOG", "PUT", "STOP", "TASK", "Operation", "Settled", "UnitWriter", "rejection"]
+__all__ = [
+    "APPLY",
+    "FINISH",
+    "LOG",
+    "PUT",
+    "STOP",
+    "TASK",
+    "TOGETHER",
+    "Operation",
+    "Settled",
+    "UnitWriter",
+    "rejection",
+]
 
 log = logging.getLogger(__name__)
 
 #: Kinds of operation, the first item of each tuple in the writer's queue:
 #: ``(PUT, message, deliveries, done, window_us, call)``, ``(FINISH, delivery, row, call, done)``, ``(LOG, call)``,
-#: ``(APPLY, change, future)``, ``(TASK, function, future)``, ``(STOP,)``.
-PUT, FINISH, LOG, APPLY, TASK, STOP = range(6)
+#: ``(TOGETHER, together, future)``, ``(APPLY, change, future)``, ``(TASK, function, future)``, ``(STOP,)``.
+PUT, FINISH, LOG, TOGETHER, APPLY, TASK, STOP = range(7)
 
 Operation = tuple[Any, ...]
-#: An operation and what became of it: ``PutResult`` for PUT, None for FINISH, a value or an exception for APPLY and TASK.
+#: An operation and what became of it: ``PutResult`` for PUT, None for FINISH, a value or an exception for those with a future.
 Settled = tuple[Operation, Any]
 
 
@@ -137,35 +149,14 @@ class UnitWriter:
 
     def _fill(self, writer: SegmentWriter, operations: list[Operation]) -> None:
         results = self.results
-        first_id = writer.first_id
-        end = self.segments.end_of(first_id)
+        end = self.segments.end_of(writer.first_id)
         now = time.time_ns() // 1000
-        message: Message
         call: CallRecord | None
         for operation in operations:
             kind = operation[0]
             if kind == PUT:
                 _, message, deliveries, _, window, call = operation
-                outcome, earlier = self.judge(message, window) if window else (Outcome.OK, 0)
-                if outcome is not Outcome.DUPLICATE:
-                    if message.control_id:
-                        self.detector.stored(message, first_id)
-                    highest = message.id
-                    writer.add_message(message, self.next_seq, deliveries)
-                    self.next_seq += 1
-                    for delivery in deliveries:
-                        row_id = delivery.id
-                        if not first_id <= row_id < end:
-                            raise _StraddlesError
-                        writer.add_delivery(delivery)
-                        if row_id > highest:
-                            highest = row_id
-                    if highest > self.highest_id:
-                        self.highest_id = highest
-                if call is not None:
-                    settle_call(call, outcome, earlier if outcome is Outcome.DUPLICATE else message.id, now)
-                    writer.add_call(call)
-                results.append((operation, PutResult(message, outcome, earlier)))
+                results.append((operation, self._put(writer, end, now, message, deliveries, window, call)))
             elif kind == FINISH:
                 _, _, row, call, done = operation
                 writer.add_update(row)
@@ -175,10 +166,56 @@ class UnitWriter:
                     results.append((operation, None))
             elif kind == LOG:
                 writer.add_call(operation[1])
+            elif kind == TOGETHER:
+                together: Together = operation[1]
+                stored = [
+                    self._put(writer, end, now, put.message, put.deliveries, put.duplicate_window_us, put.call)
+                    for put in together.puts
+                ]
+                for call in together.calls:
+                    writer.add_call(call)
+                for key, value in together.marks.items():
+                    writer.set_meta(key, value)
+                results.append((operation, stored))
             else:
                 change: Change = operation[1]
-                self._fill_part(writer, change, change.parts(self.segments.first_of)[first_id])
+                self._fill_part(writer, change, change.parts(self.segments.first_of)[writer.first_id])
                 results.append((operation, None))
+
+    def _put(
+        self,
+        writer: SegmentWriter,
+        end: int,
+        now: int,
+        message: Message,
+        deliveries: Sequence[Delivery],
+        window: int,
+        call: CallRecord | None,
+    ) -> PutResult:
+        """Collect the rows of one message; ``end``: the first id that no longer falls into this segment."""
+        outcome, earlier = self.judge(message, window) if window else (Outcome.OK, 0)
+        if outcome is not Outcome.DUPLICATE:
+            first_id = writer.first_id
+            if message.control_id:
+                self.detector.stored(message, first_id)
+            highest = message.id
+            if highest >= end:
+                raise _StraddlesError
+            writer.add_message(message, self.next_seq, deliveries)
+            self.next_seq += 1
+            for delivery in deliveries:
+                row_id = delivery.id
+                if not first_id <= row_id < end:
+                    raise _StraddlesError
+                writer.add_delivery(delivery)
+                if row_id > highest:
+                    highest = row_id
+            if highest > self.highest_id:
+                self.highest_id = highest
+        if call is not None:
+            settle_call(call, outcome, earlier if outcome is Outcome.DUPLICATE else message.id, now)
+            writer.add_call(call)
+        return PutResult(message, outcome, earlier)
 
     def _fill_part(self, writer: SegmentWriter, change: Change, part: Part) -> None:
         writer.flush()
@@ -199,6 +236,8 @@ class UnitWriter:
             writer.set_payload(delivery.id, delivery.payload)
         for call in part.calls:
             writer.add_call(call)
+        for key, value in part.marks.items():
+            writer.set_meta(key, value)
         writer.flush()
 
     # -- one by one ----------------------------------------------------------------------------------------------
@@ -218,6 +257,9 @@ class UnitWriter:
             writer.undo()
             if operation[0] == PUT:
                 self.detector.forget(operation[1])
+            elif operation[0] == TOGETHER:
+                for put in operation[1].puts:
+                    self.detector.forget(put.message)
             try:
                 self._reject(writer, operation, error)
             except ENVIRONMENT:
@@ -228,14 +270,13 @@ class UnitWriter:
 
     def _reject(self, writer: SegmentWriter, operation: Operation, error: Exception) -> None:
         kind = operation[0]
-        if kind == PUT:
-            if isinstance(error, _StraddlesError):
-                self.straddling.append(operation)
-            else:
-                self.results.append((operation, PutResult(operation[1], Outcome.REFUSED, 0, rejection(error))))
+        if isinstance(error, _StraddlesError):
+            self.straddling.append(operation)
+        elif kind == PUT:
+            self.results.append((operation, PutResult(operation[1], Outcome.REFUSED, 0, rejection(error))))
         elif kind == LOG:
             self.dropped_calls += 1
-        elif kind == APPLY:
+        elif kind in (TOGETHER, APPLY):
             self.results.append((operation, rejection(error)))
         else:
             self._salvage(writer, operation, error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty
 from shutil import disk_usage
@@ -20,16 +20,27 @@ import apsw
 
 from hub.errors import StoreBusy, StoreCorrupt
 from hub.i18n import t
-from hub.message import Outcome
-from hub.store.base import PutResult
+from hub.message import CallRecord, Delivery, Message, Outcome
+from hub.store.base import Put, PutResult
 from hub.store.catalog import Catalog
-from hub.store.change import Change
+from hub.store.change import Change, Together
 from hub.store.detector import DuplicateDetector
 from hub.store.files import ENVIRONMENT
 from hub.store.inbox import Inbox
 from hub.store.segment_writer import SegmentWriteError
 from hub.store.segments import SegmentSet
-from hub.store.unit import APPLY, FINISH, LOG, PUT, STOP, Operation, Settled, UnitWriter, rejection, settle_call
+from hub.store.unit import (
+    APPLY,
+    FINISH,
+    LOG,
+    PUT,
+    STOP,
+    Operation,
+    Settled,
+    UnitWriter,
+    rejection,
+    settle_call,
+)
 
 __all__ = ["Writer", "busy"]
 
@@ -40,7 +51,7 @@ _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 _LAST_TRIES = 3
 _PROBE_BYTES = 256 << 10
-_CALL_ONLY = 1 << 62  # a call that belongs to no delivery goes to the newest segment
+_CALL_ONLY = 1 << 62  # what belongs to no message and no delivery goes to the newest segment
 
 
 def busy(error: BaseException | None = None) -> StoreBusy:
@@ -276,7 +287,7 @@ class Writer:
             change: Change = operation[1]
             return next(iter(change.parts(self.segments.first_of)))
         row_id: int = operation[1].id
-        return row_id
+        return row_id or _CALL_ONLY
 
     def _write_unit(self, first_id: int, operations: list[Operation]) -> None:
         try:
@@ -384,16 +395,33 @@ class Writer:
         self.catalog.clear_intent(number)
 
     def _put_decided(self, operation: Operation) -> None:
-        """A message whose deliveries fall into the next segment: ids were made before it began, the message came after."""
-        _, message, deliveries, _, window, call = operation
+        """Messages or deliveries that fall into the next segment: their ids were made around the time it began."""
+        if operation[0] == PUT:
+            _, message, deliveries, _, window, call = operation
+            puts: Sequence[Put] = [Put(message, deliveries, window, call)]
+            calls: list[CallRecord] = []
+            marks: dict[str, str] = {}
+        else:
+            together: Together = operation[1]
+            puts, calls, marks = together.puts, list(together.calls), together.marks
         self.detector.new_batch()
-        outcome, earlier = self.unit.judge(message, window)
-        duplicate = outcome is Outcome.DUPLICATE
-        if call is not None:
-            settle_call(call, outcome, earlier if duplicate else message.id, time.time_ns() // 1000)
-        calls = [] if call is None else [call]
-        change = Change.of((), (), (), calls) if duplicate else Change.of((message,), deliveries, (), calls)
-        self._decide(operation, change, PutResult(message, outcome, earlier))
+        messages: list[Message] = []
+        create: list[Delivery] = []
+        results: list[PutResult] = []
+        now = time.time_ns() // 1000
+        for put in puts:
+            message = put.message
+            outcome, earlier = self.unit.judge(message, put.duplicate_window_us)
+            duplicate = outcome is Outcome.DUPLICATE
+            if not duplicate:
+                messages.append(message)
+                create.extend(put.deliveries)
+            if put.call is not None:
+                settle_call(put.call, outcome, earlier if duplicate else message.id, now)
+                calls.append(put.call)
+            results.append(PutResult(message, outcome, earlier))
+        change = Change.of(messages, create, (), calls, marks=marks)
+        self._decide(operation, change, results[0] if operation[0] == PUT else results)
 
     def _do_task(self, operation: Operation) -> None:
         if not self.writable:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hub.contract import StoreConfig
 from hub.message import DeliveryState
-from hub.store.base import PutResult
+from hub.store.base import Put, PutResult
 from hub.store.catalog import Catalog
 from hub.store.sqlite import SqliteStore
 from hub.store.unit import UnitWriter
@@ -49,6 +49,23 @@ async def busy(folder: Path) -> None:
             store.finish(first, make_call(store, delivery_id=first.id), lambda d=first.id: say("done", d))  # type: ignore[misc]
 
     await asyncio.gather(*(produce(number) for number in range(16)))
+
+
+async def read_along(folder: Path) -> None:
+    """Read a source of numbered rows, page by page, from where it was left; every page is reported once it is stored."""
+    store = SqliteStore(folder, CONFIG)
+    await store.open()
+    _, mark = await store.reader.mark("rows")
+    row = int(mark or 0)
+    while True:
+        page = range(row + 1, row + 30)
+        puts = []
+        for number in page:
+            message = make_message(store, f"row {number}", b"row %d" % number)
+            puts.append(Put(message, [make_delivery(store, message, target) for target in ("lis/in", "pacs/in")]))
+        await store.put_together(puts, mark=("rows", str(page[-1])))
+        row = page[-1]
+        say("row", row)
 
 
 async def apply_and_die(folder: Path, stage: str) -> None:
@@ -95,4 +112,7 @@ async def apply_and_die(folder: Path, stage: str) -> None:
 
 if __name__ == "__main__":
     mode, where = sys.argv[1], Path(sys.argv[2])
-    asyncio.run(busy(where) if mode == "busy" else apply_and_die(where, sys.argv[3]))
+    if mode == "apply":
+        asyncio.run(apply_and_die(where, sys.argv[3]))
+    else:
+        asyncio.run({"busy": busy, "read": read_along}[mode](where))

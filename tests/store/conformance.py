@@ -18,7 +18,7 @@ from hub.audit import verify as verify_trail
 from hub.errors import HubError, StoreBusy
 from hub.ids import millis_of
 from hub.message import Delivery, DeliveryState, Direction, Outcome
-from hub.store.base import CallQuery, DeliveryQuery, PutResult, Store
+from hub.store.base import CallQuery, DeliveryQuery, Put, PutResult, Store
 from tests.store.store_support import (
     DAY_US,
     HOUR_US,
@@ -622,6 +622,93 @@ class LedgerConformance:
         store = await opener()
         await put_one(store)
         assert await store.reader.check() == []
+
+
+class TogetherConformance:
+    """Messages of one source stored with how far it has been read."""
+
+    async def test_all_of_them_and_the_mark(self, opener: Opener) -> None:
+        store = await opener()
+        assert await store.reader.mark("his/rows") == (0, "")
+        puts = []
+        for number in range(35):
+            message = make_message(store, f"R{number}", b"row %d" % number)
+            puts.append(Put(message, [make_delivery(store, message)], DAY_US, make_call(store)))
+        refusal = make_call(store, outcome=Outcome.REFUSED, error="row 35: no number")
+        results = await store.put_together(puts, calls=[refusal], mark=("his/rows", "2026-01-02|35"))
+        assert [(r.message.id, r.outcome) for r in results] == [(p.message.id, Outcome.OK) for p in puts]
+        for each in puts:
+            assert await store.reader.message(each.message.id) == each.message
+            assert [d.id for d in await store.reader.deliveries_of(each.message.id)] == [each.deliveries[0].id]
+            assert [c.message_id for c in await store.reader.calls_of(each.message.id)] == [each.message.id]
+        assert refusal.id in [call.id for call in await store.reader.calls(CallQuery(outcomes=[Outcome.REFUSED]))]
+        noted, value = await store.reader.mark("his/rows")
+        assert value == "2026-01-02|35"
+        assert noted > puts[-1].message.id
+        assert await store.reader.mark("his") == (0, "")
+        await store.close()
+        again = await opener()
+        assert await again.reader.mark("his/rows") == (noted, value)
+        assert (await again.reader.verify_ledger()).balanced
+
+    async def test_a_mark_alone_and_the_newest_of_several(self, opener: Opener) -> None:
+        store = await opener()
+        for number in range(12):
+            message = make_message(store, raw=b"%d" % number)
+            assert await store.put_together([Put(message)], mark=("a", str(number)))
+            assert await store.put_together([], mark=("b", str(-number))) == []
+        assert (await store.reader.mark("a"))[1] == "11"
+        assert (await store.reader.mark("b"))[1] == "-11"
+
+    async def test_repeats_are_recognised_among_them_and_from_before(self, opener: Opener) -> None:
+        store = await opener()
+        first = make_message(store, "A", b"a")
+        await put(store, first, window=DAY_US)
+        same, new, again, other = (
+            make_message(store, name, raw) for name, raw in (("A", b"a"), ("B", b"b"), ("B", b"b"), ("B", b"c"))
+        )
+        results = await store.put_together(
+            [Put(m, [make_delivery(store, m)], DAY_US) for m in (same, new, again, other)]
+        )
+        assert [(r.outcome, r.earlier) for r in results] == [
+            (Outcome.DUPLICATE, first.id),
+            (Outcome.OK, 0),
+            (Outcome.DUPLICATE, new.id),
+            (Outcome.CONFLICT, new.id),
+        ]
+        assert await store.reader.message(again.id) is None
+        assert (await store.reader.verify_ledger()).balanced
+
+    async def test_one_that_cannot_be_stored_leaves_out_all(self, opener: Opener) -> None:
+        store = await opener()
+        good, bad = make_message(store, "G", b"g"), make_message(store, "B", b"b", correlation="\ud800")
+        with pytest.raises(HubError):
+            await store.put_together([Put(good, (), DAY_US), Put(bad, (), DAY_US)], mark=("a", "2"))
+        assert await store.reader.message(good.id) is None
+        assert await store.reader.mark("a") == (0, "")
+        repeated = make_message(store, "G", b"g")
+        (result,) = await store.put_together([Put(repeated, (), DAY_US)], mark=("a", "1"))
+        assert result.outcome is Outcome.OK
+        assert (await store.reader.verify_ledger()).balanced
+
+    async def test_marks_outlive_the_messages(self, opener: Opener) -> None:
+        store = await opener()
+        old = make_message(store).received_at - 10 * DAY_US
+        for number in range(12):
+            message = make_message(store, received_at=old)
+            await store.put_together([Put(message)], mark=(f"source {number % 3}", str(number)))
+        for _ in range(12):
+            await put_one(store)
+        await store.prune((old + DAY_US) // 1000)
+        await store.close()
+        again = await opener()
+        assert [(await again.reader.mark(f"source {number}"))[1] for number in range(3)] == ["9", "10", "11"]
+
+    async def test_a_closed_store_takes_nothing(self, opener: Opener) -> None:
+        store = await opener()
+        await store.close()
+        with pytest.raises(StoreBusy):
+            await store.put_together([Put(make_message(store))])
 
 
 class PruneConformance:

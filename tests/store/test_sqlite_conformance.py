@@ -44,6 +44,10 @@ class TestLedger(conformance.LedgerConformance):
     pass
 
 
+class TestTogether(conformance.TogetherConformance):
+    pass
+
+
 class TestPrune(conformance.PruneConformance):
     pass
 

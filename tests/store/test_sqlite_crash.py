@@ -83,6 +83,40 @@ async def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
             await store.close()
 
 
+async def test_a_source_that_is_read_again_after_kill_is_read_exactly_once(tmp_path: Path) -> None:
+    chance = random.Random()
+    for _ in range(ROUNDS):
+        child = start_child("read", str(tmp_path / "store"))
+        assert child.stdout is not None
+        output = b""
+        wanted = chance.randrange(50, 1_500)
+        while len(output) < wanted:
+            read = os.read(child.stdout.fileno(), 65_536)
+            assert read, "the child ended by itself"
+            output += read
+        child.send_signal(signal.SIGKILL)
+        output += child.stdout.read()
+        child.wait()
+        child.stdout.close()
+        store = SqliteStore(tmp_path / "store", StoreConfig.model_construct(segment_messages=400, min_free_disk=0))
+        await store.open()
+        try:
+            upto = int((await store.reader.mark("rows"))[1])
+            assert upto >= max(reported(output)["row"])
+            rows = await store.reader.ask(
+                lambda segments: [
+                    row[0]
+                    for s in segments
+                    for row in s.connection().execute("SELECT control_id FROM message ORDER BY id")
+                ]
+            )
+            assert rows == [f"row {number}" for number in range(1, upto + 1)]
+            report = await store.reader.verify_ledger()
+            assert report.balanced, report.problems
+        finally:
+            await store.close()
+
+
 @pytest.mark.parametrize(
     ("stage", "made"),
     [

@@ -17,7 +17,7 @@ import pytest
 from hub.contract import StoreConfig
 from hub.errors import HubError, StoreBusy
 from hub.message import DeliveryState, Outcome
-from hub.store.base import PutResult
+from hub.store.base import Put, PutResult
 from hub.store.catalog import Catalog
 from hub.store.segment_writer import SegmentWriter
 from hub.store.sqlite import SqliteStore
@@ -53,6 +53,26 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield SmallDisk(path)
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+async def test_what_is_stored_together_is_refused_together_and_the_mark_stays(
+    opener: SqliteOpener, small_disk: SmallDisk
+) -> None:
+    store = await opener(small_disk.path / "store")
+    await store.put_together([Put(make_message(store))], mark=("rows", "1"))
+    small_disk.fill()
+    puts = [Put(make_message(store, raw=os.urandom(100_000))) for _ in range(20)]
+    with pytest.raises(StoreBusy):
+        await store.put_together(puts, mark=("rows", "21"))
+    small_disk.free()
+    await until(lambda: store.writable)
+    assert (await store.reader.mark("rows"))[1] == "1"
+    for each in puts:
+        assert await store.reader.message(each.message.id) is None
+    again = [Put(make_message(store, raw=p.message.raw)) for p in puts]
+    assert {r.outcome for r in await store.put_together(again, mark=("rows", "21"))} == {Outcome.OK}
+    assert (await store.reader.mark("rows"))[1] == "21"
+    assert (await store.reader.verify_ledger()).balanced
 
 
 async def refused(store: SqliteStore) -> PutResult | StoreBusy:

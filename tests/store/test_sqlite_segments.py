@@ -12,7 +12,7 @@ import pytest
 
 from hub.contract import StoreConfig
 from hub.message import CallRecord, DeliveryState, Outcome
-from hub.store.base import CallQuery, DeliveryQuery, MessageQuery, PutResult
+from hub.store.base import CallQuery, DeliveryQuery, MessageQuery, Put, PutResult
 from hub.store.duplicates import ControlFilter
 from hub.store.merged import open_reader
 from hub.store.reader import SqliteReader
@@ -91,6 +91,39 @@ class TestRolling:
         assert (result.outcome, result.earlier) == (Outcome.DUPLICATE, first.id)
         assert [c.id for c in await store.reader.calls_of(first.id)] == [call.id]
         await balanced(store)
+
+    async def test_messages_stored_together_that_fall_into_several_segments(self, opener: SqliteOpener) -> None:
+        store = await opener(segment_messages=5)
+        made = []
+        for number in range(9):
+            message = make_message(store, f"T{number}", b"together")
+            made.append(Put(message, [make_delivery(store, message)], DAY_US, make_call(store)))
+            await put_one(store)
+        repeat = make_message(store, "T8", b"together")
+        results = await store.put_together([*made, Put(repeat, (), DAY_US)], mark=("his/rows", "9"))
+        assert [r.outcome for r in results] == [Outcome.OK] * 9 + [Outcome.DUPLICATE]
+        assert results[-1].earlier == made[-1].message.id
+        assert (await store.reader.mark("his/rows"))[1] == "9"
+        for each in made:
+            assert await store.reader.message(each.message.id) == each.message
+            assert [d.id for d in await store.reader.deliveries_of(each.message.id)] == [each.deliveries[0].id]
+        await balanced(store)
+        results = await store.put_together(
+            [Put(make_message(store, p.message.control_id, b"together"), (), DAY_US) for p in made]
+        )
+        assert {r.outcome for r in results} == {Outcome.DUPLICATE}
+        await store.close()
+        again = await opener(segment_messages=5)
+        assert (await again.reader.mark("his/rows"))[1] == "9"
+        await balanced(again)
+
+    async def test_a_mark_noted_late_in_an_older_segment_is_the_newest(self, opener: SqliteOpener) -> None:
+        store = await opener(segment_messages=5)
+        late = make_message(store)
+        for number in range(12):
+            await store.put_together([Put(make_message(store))], mark=("m", str(number)))
+        await store.put_together([Put(late)], mark=("m", "late"))
+        assert (await store.reader.mark("m"))[1] == "late"
 
     async def test_marks_of_old_and_new_deliveries_in_one_batch_report_in_order(self, opener: SqliteOpener) -> None:
         store = await opener(segment_messages=5)
