@@ -1,0 +1,48 @@
+"""Fixtures: one server of each kind for all tests of a process; a test that stops one starts it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.peers.databases import MariaDb, PostgreSql
+from tests.peers.process import Server
+from tests.peers.queues import ActiveMq, RabbitMq, Redis
+
+S = TypeVar("S", bound=Server)
+
+
+def _running(kind: type[S], factory: pytest.TempPathFactory) -> Iterator[S]:
+    server = kind(factory.mktemp(kind.__name__.lower()))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSql]:
+    yield from _running(PostgreSql, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    yield from _running(MariaDb, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    yield from _running(RabbitMq, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    yield from _running(Redis, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def activemq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActiveMq]:
+    yield from _running(ActiveMq, tmp_path_factory)
