@@ -54,7 +54,7 @@ class MariaDb(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._socket = Path("/tmp") / f"tongqu-{self.port}.sock"  # noqa: S108 - a socket's path must be short
+        self._socket = Path("/tmp") / f"tongqu-{self.port}.sock"
 
     def prepare(self) -> None:
         self.own(self.folder)

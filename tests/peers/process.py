@@ -83,7 +83,7 @@ class Server(ABC):
 
     # -- what a kind of server says ------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Write its configuration; once, before the first start."""
 
     @abstractmethod
