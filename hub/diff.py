@@ -22,6 +22,7 @@ _PLAIN_KEY = re.compile(r"[^\W\d][\w-]*\Z")
 _LONG_LINE = 200  # characters; a longer line is narrowed down to the part that differs
 _LONGEST_HEX = 64  # bytes shown of binary data
 _JSON_CODECS = ("json", "fhir")
+_XML_CODECS = ("xml", "hl7v3", "cda", "fhir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,9 @@ def diff_bytes(old: bytes, new: bytes, codec: str) -> list[Change]:
 
     ``hl7v2``: by segment, field, repetition, component and subcomponent (``PID-5.1``, ``OBX[2]-5``, ``PID-3[2].4.2``; counted
     from 1, ``[1]`` left out); values as written, escapes included; empty fields at the end of a segment and the kind of
-    line end do not count. ``json`` and ``fhir``: as :func:`diff_trees`; blanks and the order of keys do not count. Anything else, and what is
-    not what its codec says: by lines if both are UTF-8 text, else by bytes (counted from 0, shown in hex).
+    line end do not count. ``json`` and ``fhir``: as :func:`diff_trees`; blanks and the order of keys do not count. XML: as
+    :func:`hub.diff_xml.diff_xml`. Anything else, and what is not what its codec says: by lines if both are UTF-8 text, else by bytes
+    (counted from 0, shown in hex).
     """
     if old == new:
         return []
@@ -135,6 +137,10 @@ def diff_bytes(old: bytes, new: bytes, codec: str) -> list[Change]:
         trees = _json(old), _json(new)
         if trees[0] is not None and trees[1] is not None:
             return diff_trees(trees[0][0], trees[1][0])
+    if codec in _XML_CODECS:
+        found = _diff_xml(old, new)
+        if found is not None:
+            return found
     elif codec == "hl7v2":
         messages = _Hl7.of(old), _Hl7.of(new)
         if messages[0] is not None and messages[1] is not None:
@@ -282,6 +288,19 @@ def _at(parts: list[str], index: int) -> str:
 def _leaf(path: str, old: str, new: str, changes: list[Change]) -> None:
     if old != new:
         changes.append(_piece(path, old, new))
+
+
+def _diff_xml(old: bytes, new: bytes) -> list[Change] | None:
+    """None when one of them is no XML."""
+    from hub.diff_xml import diff_xml  # who compares no XML needs no parser of it
+
+    changes: list[Change] = []
+
+    def whole(path: str, before: str | None, after: str | None) -> None:
+        changes.append(Change(path, "removed" if after is None else "added", before, after))
+
+    sound = diff_xml(old, new, _match, lambda path, before, after: _leaf(path, before, after, changes), whole)
+    return changes if sound else None
 
 
 # -- text and bytes --------------------------------------------------------------------------------------------------
