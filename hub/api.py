@@ -6,9 +6,10 @@ Adapters implement :class:`Adapter`; plugins and packages contribute through the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
@@ -25,7 +26,11 @@ from hub.errors import (
     UnreachableError,
 )
 from hub.hookspecs import hookimpl
+from hub.i18n import t
 from hub.message import Outcome
+
+if TYPE_CHECKING:
+    from hub.checking.checks import Checks
 
 __all__ = [
     "Adapter",
@@ -34,6 +39,7 @@ __all__ = [
     "CodecError",
     "HubError",
     "IntakePort",
+    "Item",
     "Outgoing",
     "PermanentError",
     "Problem",
@@ -62,6 +68,8 @@ class Bound:
     settings: Mapping[str, Any]  # secrets resolved; never log
     options: BaseModel  # the adapter's own settings model, filled from ``listen`` or ``connect``
     reply_codec: Codec | None = None  # of the target's replies, where it is not ``codec``
+    checks: Checks | None = None  # what ``validate`` of the contract asks for; None: nothing
+    data: Path = Path()  # the hub's data folder, for what an adapter keeps on disk
 
 
 @dataclass(slots=True)
@@ -75,10 +83,21 @@ class Receipt:
     error: HubError | None = None  # for a refusal: ``StoreBusy`` means "not now, try later", the rest "never"
     reply: bytes | None = None  # request style: the body of the answer
     reply_status: int = 0  # request style: HTTP status to answer with, 0 = the adapter's default
+    #: What validation found, as ``Finding.as_dict``; with a refusal the reasons, with an acceptance what was noted.
+    findings: Sequence[Mapping[str, str]] = ()
 
     @property
     def accepted(self) -> bool:
         return self.outcome in (Outcome.OK, Outcome.DUPLICATE, Outcome.CONFLICT) and self.error is None
+
+
+@dataclass(slots=True)
+class Item:
+    """One message read from a source."""
+
+    raw: bytes
+    control_id: str = ""  # one the source has for it, by which a repetition is recognised
+    params: Mapping[str, str] | None = None  # to the call log, masked by the adapter
 
 
 class IntakePort(Protocol):
@@ -102,6 +121,30 @@ class IntakePort(Protocol):
         ``params`` goes to the call log (masked by the caller).
         """
 
+    async def take(
+        self, bound: Bound, items: Sequence[Item], *, mark: str | None = None, name: str = "", remote: str = ""
+    ) -> list[Receipt]:
+        """Take in what was read from a source, event style: all of it and ``mark`` in one commit, or nothing.
+
+        ``mark`` says from where to go on, in the adapter's words; :meth:`mark` gives it back, also after a crash. What can't be
+        accepted for its content gets a refusal of its own, is kept in the call log in the same commit, and does not stop
+        the others. Raises :class:`StoreBusy`, and nothing was taken, when the store can't take it now: try again later.
+        """
+
+    async def mark(self, bound: Bound, name: str = "") -> str:
+        """The ``mark`` of the last :meth:`take` with this ``name``; "" before the first."""
+
+    def note_run(
+        self,
+        bound: Bound,
+        *,
+        started_us: int,
+        params: Mapping[str, str],
+        error: HubError | None = None,
+        remote: str = "",
+    ) -> None:
+        """Record one run of reading a source in the call log: when, how much, why it failed."""
+
     def refuse(self, bound: Bound, raw: bytes, error: HubError, *, remote: str = "") -> None:
         """Record a call that the adapter itself refused (bad framing, too large, not authorised); never raises."""
 
@@ -123,6 +166,16 @@ class Receiver(ABC):
     def status(self) -> dict[str, Any]:
         """Figures for the status page: address, open connections …"""
         return {}
+
+    def run_now(self) -> None:
+        """Read the source now, whatever the schedule says; returns at once."""
+        raise HubError(
+            t("this interface listens, there is nothing to start", "此接口为监听式，无需启动"), code="interface.listens"
+        )
+
+    async def probe(self) -> str:
+        """Test without side effects that the source can be read; a short text, or a :class:`SendError` when it can't."""
+        return t("listening", "监听中")
 
 
 @dataclass(slots=True)

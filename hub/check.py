@@ -12,7 +12,7 @@ from hub.api import Codec
 from hub.codecs.options import configure
 from hub.config import load_config
 from hub.contract import Interface
-from hub.deployment import build
+from hub.deployment import Deployment, build
 from hub.errors import CodecError, Problem
 from hub.i18n import t
 from hub.registry import LoadedPlugin, Registry
@@ -64,7 +64,9 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     deployment, problems = build(loaded, registry, mappings)
     problems = [*problems, *mappings.problems()]
     for plugin in registry.plugins.values():
-        problems.extend(_plugin_problems(plugin, registry))
+        problems.extend(_plugin_problems(plugin, registry, deployment))
+    if any(folder.is_dir() for folder in loaded.schema_folders):
+        problems.extend(deployment.check_library().problems())
     return CheckReport(
         problems=list(dict.fromkeys(problems)),
         plugins=len(registry.plugins),
@@ -75,7 +77,7 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     )
 
 
-def _plugin_problems(plugin: LoadedPlugin, registry: Registry) -> list[Problem]:
+def _plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deployment) -> list[Problem]:
     """What is wrong with a contract even where no system uses it."""
     problems: list[Problem] = []
     for name, interface in plugin.contract.interfaces.items():
@@ -93,6 +95,10 @@ def _plugin_problems(plugin: LoadedPlugin, registry: Registry) -> list[Problem]:
             codec = configure(codec, interface.format, plugin.document.place("interfaces", name, "format"), problems)
             if codec is None:
                 continue
+        rule = interface.validation
+        if rule is not None and rule.mode != "off":
+            origin = plugin.document.place("interfaces", name)
+            deployment.check_library().checks(f"{plugin.contract.id}/{name}", interface, codec, origin, problems)
         for number, example in enumerate(interface.examples):
             problem = _example_problem(plugin.folder / example, interface, codec)
             if problem is not None:

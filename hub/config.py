@@ -38,6 +38,7 @@ class LoadedConfig:
     problems: list[Problem]
     plugin_folders: list[Path]
     mapping_folders: list[Path]
+    schema_folders: list[Path]
     store_path: Path
     unusable: bool = False  # hub.yaml itself has errors: nothing can be started with it
     admin_token: Secret | None = None  # None: not configured
@@ -67,6 +68,7 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
         problems=problems,
         plugin_folders=[_join(base, folder) for folder in config.plugins],
         mapping_folders=[_join(base, folder) for folder in config.mappings],
+        schema_folders=[_join(base, folder) for folder in config.schemas],
         store_path=_join(base, config.store.path),
     )
     if config.admin.token:
@@ -115,7 +117,10 @@ def _top_level(document: Document, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _check_folders(loaded: LoadedConfig, document: Document) -> None:
-    for key, folders in (("plugins", loaded.plugin_folders), ("mappings", loaded.mapping_folders)):
+    kinds = [("plugins", loaded.plugin_folders), ("mappings", loaded.mapping_folders)]
+    if isinstance(document.data, dict) and "schemas" in document.data:  # many hubs have none
+        kinds.append(("schemas", loaded.schema_folders))
+    for key, folders in kinds:
         for number, folder in enumerate(folders):
             if not folder.is_dir():
                 text = t(f"there is no folder {folder}", f"文件夹 {folder} 不存在")

@@ -29,6 +29,8 @@ __all__ = [
     "Size",
     "StoreConfig",
     "SystemConfig",
+    "ValidateRule",
+    "ValidationConfig",
     "parse_duration",
     "parse_size",
 ]
@@ -132,6 +134,34 @@ class ReplyRule(Model):
     message: str = Field("", description="expression for the error text")
 
 
+class ValidateRule(Model):
+    """How messages are checked: what an interface receives before or after it is acknowledged, what it sends before the call.
+
+    Written as one word it is the mode, with the format's own check.
+    """
+
+    mode: Literal["strict", "warn", "off"] = Field(
+        "warn",
+        description="strict: an error refuses the message, or keeps it from being sent; warn: it is marked and goes on",
+    )
+    schemas: Names = Field(
+        default_factory=list, alias="schema", description="files below the schema folders: .json, .xsd, .sch"
+    )
+    standard: bool | None = Field(
+        None,
+        description="the format's own check: HL7 v2 conformance, FHIR resources, DICOM essentials; "
+        "default: where neither ``schema`` nor ``quality`` is given",
+    )
+    quality: Names = Field(default_factory=list, description="names of rule sets")
+    min_score: float | None = Field(
+        None, ge=0, le=100, description="strict: below this score of the rule sets it is refused"
+    )
+
+
+def _as_rule(value: Any) -> Any:
+    return {"mode": value} if isinstance(value, str) else value
+
+
 class Interface(Model):
     """One thing a plugin can receive (``in``) or send (``out``)."""
 
@@ -146,6 +176,9 @@ class Interface(Model):
     codec: str
     encoding: str = Field("", description="character set, where the bytes don't declare one")
     format: dict[str, Any] = Field(default_factory=dict, description="options of the codec, e.g. delimiter or layout")
+    validation: Annotated[ValidateRule | None, BeforeValidator(_as_rule)] = Field(
+        None, alias="validate", description="check messages: strict, warn, off, or the keys below; absent: off"
+    )
 
     # in
     type: str = Field("", description="expression for the message type; default: the codec's")
@@ -239,6 +272,18 @@ class DeliveryConfig(Model):
     window_bytes: Size = Field(32 << 20, description="bytes of messages all targets together hold in memory")
 
 
+class ValidationConfig(Model):
+    """Checks that take long (HL7 v2 conformance, FHIR) run in processes of their own; see ``validate`` of an interface."""
+
+    processes: int = Field(1, ge=1, le=64, description="processes for checks that take long, of each worker")
+    timeout: Duration = Field(10.0, gt=0, description="longest check of one message; beyond it counts as not checked")
+    queue: int = Field(
+        1000,
+        ge=1,
+        description="messages that may wait for a check; beyond, strict interfaces say not now, others skip it",
+    )
+
+
 class AdminConfig(Model):
     host: str = "127.0.0.1"
     port: int = Field(8700, ge=0, le=65535)
@@ -257,6 +302,9 @@ class HubConfig(Model):
     language: Literal["zh", "en", ""] = Field("", description="language of texts; default: the environment's")
     plugins: list[str] = Field(default_factory=lambda: ["../plugins"], description="folders searched for plugin.yaml")
     mappings: list[str] = Field(default_factory=lambda: ["../mappings"])
+    schemas: list[str] = Field(
+        default_factory=lambda: ["../schemas"], description="folders of the files ``validate`` of an interface names"
+    )
     include: list[str] = Field(default_factory=lambda: ["systems/*.yaml", "routes/*.yaml"])
     watch: bool = Field(
         True, description="saved changes of these files take effect within a second; false: on `hub reload` only"
@@ -266,5 +314,6 @@ class HubConfig(Model):
     store: StoreConfig = StoreConfig()
     intake: IntakeConfig = IntakeConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    validation: ValidationConfig = ValidationConfig()
     admin: AdminConfig = AdminConfig()
     log: LogConfig = LogConfig()

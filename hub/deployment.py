@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from hub.workers import assign_workers, worker_conflicts
 from hub.yaml_source import KeyPath, Place
 
 if TYPE_CHECKING:
+    from hub.checking.checks import Checks
+    from hub.checking.load import CheckLibrary
     from hub.mapping import MappingLibrary
 
 __all__ = ["Deployment", "DeploymentDiff", "assign_workers", "build", "diff", "load_deployment"]
@@ -51,6 +54,9 @@ class Deployment:
     problems: list[Problem] = field(default_factory=list)
     declared: dict[str, Place] = field(default_factory=dict)  # "systems.his" -> where it is written
     origins: dict[str, InterfaceOrigin] = field(default_factory=dict)  # place -> where its keys are written
+    schema_folders: list[Path] = field(default_factory=list)
+    data: Path = Path()
+    _library: CheckLibrary | None = None
 
     @property
     def adapters(self) -> Mapping[str, Adapter]:
@@ -59,6 +65,15 @@ class Deployment:
     @property
     def codecs(self) -> Mapping[str, Codec]:
         return self.registry.codecs
+
+    def check_library(self) -> CheckLibrary:
+        """Schemas and rule sets, read when the first interface asks for them."""
+        if self._library is None:
+            from hub.checking.load import CheckLibrary  # most hubs need none of it
+
+            functions, tables = self.registry.functions, self.mappings.table
+            self._library = CheckLibrary(self.schema_folders, functions, tables, self.registry.codecs)
+        return self._library
 
     def sources_of(self, route: str) -> Iterable[str]:
         """The inbound places whose messages a route takes."""
@@ -153,7 +168,14 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
 
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
     """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
-    deployment = Deployment(loaded.hub, registry, mappings, declared=loaded.declared)
+    deployment = Deployment(
+        loaded.hub,
+        registry,
+        mappings,
+        declared=loaded.declared,
+        schema_folders=loaded.schema_folders,
+        data=loaded.store_path,
+    )
     problems = deployment.problems
     problems.extend(loaded.problems)
     problems.extend(registry.problems)
@@ -233,6 +255,8 @@ class _System:
         assert not isinstance(override, str)  # noqa: S101 - ``off`` was sorted out by the caller
         raw = plugin.document.data["interfaces"][name]
         merged = _merged(raw, override)
+        if isinstance(override.get("validate"), str) and isinstance(raw.get("validate"), dict):
+            merged["validate"] = {**raw["validate"], "mode": override["validate"]}  # a word is the mode; the rest stays
         origin = InterfaceOrigin(
             self._place,
             plugin.document.place("interfaces", name),
@@ -273,7 +297,14 @@ class _System:
             return None
         place = f"{self._name}/{name}"
         self._check_expressions(contract, place, origin)
-        return Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options, reply), origin
+        checks: Checks | None = None
+        if contract.validation is not None and contract.validation.mode != "off":
+            checks = self._deployment.check_library().checks(place, contract, codec, origin, problems)
+        data = self._deployment.data
+        return (
+            Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options, reply, checks, data),
+            origin,
+        )
 
     def _unknown(
         self, kind: str, name: str, known: Iterable[str], origin: InterfaceOrigin, path: tuple[str, ...]

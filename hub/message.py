@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["OPEN_STATES", "CallRecord", "Delivery", "DeliveryState", "Direction", "Envelope", "Message", "Outcome"]
+__all__ = [
+    "OPEN_STATES",
+    "CallRecord",
+    "CheckRecord",
+    "CheckVerdict",
+    "Delivery",
+    "DeliveryState",
+    "Direction",
+    "Envelope",
+    "Message",
+    "Outcome",
+]
 
 
 class DeliveryState(IntEnum):
@@ -54,6 +65,19 @@ class Outcome(IntEnum):
         return self.name.lower()
 
 
+class CheckVerdict(IntEnum):
+    """What the checks an interface asks for said of a message. Stored: never renumber."""
+
+    CLEAN = 0  # nothing was found
+    MARKED = 1  # something was found; the message goes on
+    REFUSED = 2  # in: not accepted; out: not sent
+    NOT_CHECKED = 3  # some check could not be made: too slow, too many at once, broken
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
 @dataclass(slots=True)
 class Envelope:
     """What routing and search need to know about a message, read without a full parse."""
@@ -95,7 +119,7 @@ class Delivery:
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0  # tries that counted against the retry policy
     next_at: int = 0  # microseconds since the epoch at which a retrying delivery is due
-    step: str = ""  # step that failed last: decode, map, encode, send, classify
+    step: str = ""  # step that failed last: decode, map, encode, validate, send, classify
     reason: str = ""
     parent: int = 0  # delivery this one was split from
     part: int = 0  # position within the parent, from 1
@@ -103,6 +127,19 @@ class Delivery:
     payload: bytes | None = None  # fixed bytes to send instead of mapping the message (split parts, edited resends)
     updated_at: int = 0
     message: Message | None = None  # in memory only; loaded from the store when absent
+
+
+@dataclass(slots=True)
+class CheckRecord:
+    """The report on one message as it is kept, with the call it belongs to."""
+
+    verdict: CheckVerdict
+    findings: list[dict[str, str]]  # as hub.validators.report.Finding.as_dict gives them; at most some dozens
+    errors: int = 0  # of all findings, also those not kept
+    warnings: int = 0
+    score: float | None = None  # 0 … 100 by the quality rules; None: no rules were asked
+    took_us: int = 0
+    checks: str = ""  # validators with the hash of what they check by: "schema:a/b.json@1f2e3d, …"
 
 
 @dataclass(slots=True)
@@ -126,3 +163,4 @@ class CallRecord:
     response: bytes | None = None
     mapping: str = ""  # "name@hash" of the mapping that made the request
     plugin: str = ""  # "id@version"
+    check: CheckRecord | None = None  # what validation found in the bytes of this call; None: not asked for

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub.message import Outcome
+from hub.message import CheckRecord, CheckVerdict, Outcome
 
-__all__ = ["Histogram", "InboundStats", "Metrics", "OutboundStats", "StoreStats", "merge"]
+__all__ = ["CheckStats", "Histogram", "InboundStats", "Metrics", "OutboundStats", "StoreStats", "merge"]
 
 #: Upper bounds of the latency buckets, seconds.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -148,6 +148,40 @@ class OutboundStats:
         return figures
 
 
+class CheckStats:
+    """Counters of the checks of one place; a message that was refused or marked was checked."""
+
+    __slots__ = ("checked", "delay", "marked", "not_checked", "refused", "seconds")
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.marked = 0
+        self.refused = 0
+        self.not_checked = 0  # skipped because of too much, too slow, or broken
+        self.seconds = Histogram()  # that checking took, without waiting for a turn
+        self.delay = Histogram()  # from the receipt of a message to its mark, where it was marked after its commit
+
+    def count(self, record: CheckRecord) -> None:
+        if record.verdict is CheckVerdict.NOT_CHECKED:
+            self.not_checked += 1
+            return
+        self.checked += 1
+        self.seconds.observe(record.took_us / 1e6)
+        if record.verdict is CheckVerdict.MARKED:
+            self.marked += 1
+        elif record.verdict is CheckVerdict.REFUSED:
+            self.refused += 1
+
+    def snapshot(self) -> dict[str, Any]:
+        figures: dict[str, Any] = {
+            name: getattr(self, name) for name in ("checked", "marked", "refused", "not_checked")
+        }
+        figures["seconds"] = self.seconds.summary()
+        if self.delay.count:
+            figures["delay"] = self.delay.summary()
+        return figures
+
+
 class WatchedStore(Protocol):
     """What the figures need of a :class:`hub.store.base.Store`."""
 
@@ -196,6 +230,7 @@ class Metrics:
         self.store = StoreStats()
         self._inbound: dict[str, InboundStats] = {}
         self._outbound: dict[str, OutboundStats] = {}
+        self._checks: dict[str, CheckStats] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Exposition(self))
 
@@ -206,6 +241,10 @@ class Metrics:
     def outbound(self, target: str) -> OutboundStats:
         """The counters of a target ``system/interface``; always the same object for the same target."""
         return self._outbound.setdefault(target, OutboundStats())
+
+    def checks(self, place: str) -> CheckStats:
+        """The counters of the checks of a place; always the same object for the same place."""
+        return self._checks.setdefault(place, CheckStats())
 
     def render(self) -> bytes:
         """Everything in Prometheus text format (0.0.4, UTF-8).
@@ -219,6 +258,7 @@ class Metrics:
         return {
             "inbound": {place: stats.snapshot() for place, stats in sorted(self._inbound.items())},
             "outbound": {target: stats.snapshot() for target, stats in sorted(self._outbound.items())},
+            "checks": {place: stats.snapshot() for place, stats in sorted(self._checks.items())},
             "store": self.store.snapshot(),
             "process": {
                 "resident_bytes": _resident_bytes(),
@@ -236,6 +276,7 @@ class Metrics:
         """The same as :meth:`render`, as objects of prometheus_client."""
         yield from _inbound_families(self._inbound)
         yield from _outbound_families(self._outbound)
+        yield from _check_families(self._checks)
         yield from _store_families(self.store)
         resident = _resident_bytes()
         if resident is not None:
@@ -266,6 +307,12 @@ _OUTBOUND = (
     ("delivered", "Deliveries that reached their target."),
     ("dead", "Deliveries that became dead letters."),
     ("retried", "Attempts that failed and are tried again."),
+)
+_CHECKS = (
+    ("checked", "Messages that were checked."),
+    ("marked", "Messages in which checks found something, accepted or sent all the same."),
+    ("refused", "Messages not accepted or not sent because of what checks found."),
+    ("not_checked", "Messages that should have been checked and were not: too many, too slow, or a broken check."),
 )
 _SIZES = {
     "messages": "Messages stored.",
@@ -316,6 +363,25 @@ def _outbound_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metri
         if stats.oldest_age is not None:
             oldest.add_metric((target,), stats.oldest_age)
     yield from (attempts, seconds, queue, breaker, oldest)
+
+
+def _check_families(all_stats: Mapping[str, CheckStats]) -> Iterator[Metric]:
+    if not all_stats:
+        return
+    for name, text in _CHECKS:
+        family = CounterMetricFamily(f"tongqu_validation_{name}", text, labels=("place",))
+        for place, stats in tuple(all_stats.items()):
+            family.add_metric((place,), getattr(stats, name))
+        yield family
+    for name, text in (("seconds", "Duration of checks."), ("delay", "From receipt to mark.")):
+        times = HistogramMetricFamily(
+            f"tongqu_validation_{name}" + ("_seconds" if name == "delay" else ""), text, labels=("place",)
+        )
+        for place, stats in tuple(all_stats.items()):
+            histogram: Histogram = getattr(stats, name)
+            if histogram.count:
+                times.add_metric((place,), histogram.cumulative(), histogram.sum)
+        yield times
 
 
 def _store_families(stats: StoreStats) -> Iterator[Metric]:

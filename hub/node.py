@@ -6,28 +6,38 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.api import Bound, Receiver, Sender
 from hub.audit import entry as audit_entry
 from hub.contract import HubConfig
 from hub.delivery.engine import DeliveryEngine
+from hub.delivery.lookup_readings import Readings
+from hub.delivery.lookups import Lookups
 from hub.deployment import Deployment, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
-from hub.intake import Intake
+from hub.intake import HASHED_KEYS, Intake
 from hub.logs import get_logger
-from hub.masking import mask_text
+from hub.mapping import Context
+from hub.masking import key_digest, mask_text
+from hub.message import CheckRecord, CheckVerdict, Direction, Outcome
 from hub.metrics import Metrics
 from hub.operations import Operations
 from hub.replay import Replayer
 from hub.router import Router
 from hub.secrets import made_once
 from hub.store.indexer import IndexerProcess
+from hub.store.merged import MergedReader
+from hub.store.reader import SqliteReader
 from hub.store.sqlite import SqliteStore
 
-__all__ = ["Node", "data_folder", "salt_of", "worker_folder"]
+if TYPE_CHECKING:
+    from hub.checking.service import CheckService
+
+__all__ = ["Node", "data_folder", "salt_of", "stored_key", "worker_folder"]
 
 log = get_logger(__name__)
 
@@ -35,7 +45,7 @@ log = get_logger(__name__)
 GRACE_S = 10.0
 PRUNE_EVERY_S = 3600.0
 #: Parts of hub.yaml a reload does not change.
-_AT_START = ("store", "intake", "delivery", "admin", "log")
+_AT_START = ("store", "intake", "delivery", "validation", "admin", "log")
 
 
 def data_folder(config_file: Path, config: HubConfig) -> Path:
@@ -52,6 +62,22 @@ def salt_of(data: Path) -> bytes:
     return made_once(data / "index.salt", lambda: secrets.token_bytes(32))
 
 
+def stored_key(salt: bytes, name: str, value: str) -> str:
+    """The form in which the value of a business key is stored: that of ID numbers is a hash."""
+    return key_digest(value, salt) if name.endswith(HASHED_KEYS) else value
+
+
+def _changed_checks(old: Deployment, new: Deployment) -> list[str]:
+    """Places that are checked by something else than before."""
+
+    def stamps(deployment: Deployment) -> dict[str, str]:
+        both = {**deployment.inbound, **deployment.outbound}
+        return {place: bound.checks.stamp for place, bound in both.items() if bound.checks is not None}
+
+    before, now = stamps(old), stamps(new)
+    return sorted(place for place in before.keys() | now.keys() if before.get(place) != now.get(place))
+
+
 class Node:
     """The hub, or one worker of it. ``mine`` tells which systems' inbound interfaces this worker owns."""
 
@@ -66,13 +92,16 @@ class Node:
         self._outdated: set[str] = set()  # targets that could not be changed by a reload and go on as they were
         self._reloading = asyncio.Lock()
         self._indexer: IndexerProcess | None = None
+        self._checking: CheckService | None = None
         self._housekeeping: list[asyncio.Task[None]] = []
+        self._others: list[SqliteReader] = []  # of other workers' folders, for lookups
         self._config: HubConfig  # as it was at the start
         self.deployment: Deployment
         self.store: SqliteStore
         self.engine: DeliveryEngine
         self.intake: Intake
         self.operations: Operations
+        self._readings: Readings
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -94,13 +123,22 @@ class Node:
                 self._make_sender,
                 keep_bodies=config.store.keep_bodies,
             )
+            salt = salt_of(data)
+            others = [other for other in sorted(data.glob("worker-*")) if other != folder]
+            self._others = [SqliteReader(other) for other in others]
+            everywhere = MergedReader([self.store.reader, *self._others]) if others else self.store.reader
+            self._readings = Readings(everywhere, partial(stored_key, salt))
+            self.engine.lookups = Lookups(
+                self.store, self.engine.targets, self._readings, keep_bodies=config.store.keep_bodies
+            )
             self.intake = Intake(
                 self.store,
                 self.engine,
                 config.intake,
                 self.metrics,
-                salt=salt_of(data),
+                salt=salt,
                 queue_limit=config.store.queue,
+                siblings=[other for other in sorted(data.glob("worker-*")) if other != folder],
             )
             self.operations = Operations(self.store, self.engine)
             self._use(deployment)
@@ -122,8 +160,22 @@ class Node:
 
     def _use(self, deployment: Deployment) -> None:
         router = Router(deployment.routes, deployment.sources_of, deployment.inbound, deployment.outbound)
+        self._use_checks(deployment)
         self.intake.use(deployment, router)
         self.deployment = deployment
+
+    def _use_checks(self, deployment: Deployment) -> None:
+        checked = [b for b in (*deployment.inbound.values(), *deployment.outbound.values()) if b.checks is not None]
+        if self._checking is None and checked:
+            from hub.checking.service import CheckService  # most hubs need none of it
+            from hub.checking.statistics import StatisticsKeeper
+
+            keeper = StatisticsKeeper(self.store.folder, self._config.store.retention)
+            self._checking = CheckService(self._config.validation, self.metrics, keeper)
+            self.intake.checking = self.engine.checking = self._checking
+        if self._checking is not None:
+            own = (b for b in checked if b.contract.direction == "out" or self._mine(b.system))
+            self._checking.use(b.checks for b in own if b.checks is not None)
 
     def _tell(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -169,8 +221,12 @@ class Node:
         if hasattr(self, "intake"):
             await self.intake.drain(grace)
             await self.engine.stop(grace)
+        if self._checking is not None:
+            await self._checking.stop()
         if self._indexer is not None:
             await self._indexer.stop()
+        for reader in self._others:
+            await reader.close()
         await self.store.close()
 
     # -- reload --------------------------------------------------------------------------------------------------
@@ -214,7 +270,10 @@ class Node:
                     await self._listen(place, bound)
             before = old.mappings.stamps
             now = new.mappings.stamps
-            summary = change.as_dict() | {"mappings": sorted(n for n, stamp in now.items() if before.get(n) != stamp)}
+            summary = change.as_dict() | {
+                "mappings": sorted(n for n, stamp in now.items() if before.get(n) != stamp),
+                "checks": _changed_checks(old, new),
+            }
             await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), summary, ""))
             log.info("reloaded: %s", summary)
             return summary
@@ -256,9 +315,34 @@ class Node:
 
     # -- for people ----------------------------------------------------------------------------------------------
 
+    async def check_again(self, message_id: int, *, missing: bool = False) -> CheckRecord | None:
+        """Check a stored message by the rules of today and keep the report with it.
+
+        None, and nothing is done, where its interface asks for no checks or is gone, or, with ``missing``, where there is a
+        report already.
+        """
+        message = await self.store.reader.message(message_id)
+        bound = self.deployment.inbound.get(message.source) if message is not None else None
+        if message is None or bound is None or bound.checks is None or self._checking is None:
+            return None
+        calls = await self.store.reader.calls_of(message_id)
+        receipt = next(
+            (c for c in calls if c.direction is Direction.IN and c.outcome in (Outcome.OK, Outcome.CONFLICT)), None
+        )
+        done = (
+            receipt is not None and receipt.check is not None and receipt.check.verdict is not CheckVerdict.NOT_CHECKED
+        )
+        if receipt is None or (missing and done):
+            return None
+        context = Context(settings=bound.settings, message=message, now_us=message.received_at)
+        decode = partial(bound.codec.decode, message.raw, encoding=bound.contract.encoding)
+        record = await self._checking.again(bound.checks, message.raw, decode, context)
+        self.store.keep_report(message.id, receipt.id, message.source, record)
+        return record
+
     def replayer(self) -> Replayer:
         plans = {place: target.plan for place, target in self.engine.targets.items()}
-        return Replayer(self.store.reader, self.deployment, plans)
+        return Replayer(self.store.reader, self.deployment, plans, self._readings)
 
     def status(self) -> dict[str, Any]:
         """What is running and how it fares."""

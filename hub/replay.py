@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from hub.delivery.lookup_readings import LookupFailed, Readings
 from hub.delivery.plan import Plan, StepError, World, decode_message
 from hub.diff import Change, diff_bytes
 from hub.errors import HubError
@@ -66,10 +67,11 @@ def _sent(call: CallRecord, message: Message) -> bytes | None:
 class Replayer:
     """Runs messages through the present (or a given) mapping."""
 
-    def __init__(self, reader: StoreReader, world: World, plans: dict[str, Plan]) -> None:
+    def __init__(self, reader: StoreReader, world: World, plans: dict[str, Plan], readings: Readings) -> None:
         self._reader = reader
         self._world = world
         self._plans = plans
+        self._readings = readings
 
     async def select(self, query: MessageQuery, most: int) -> AsyncIterator[int]:
         """Ids of the messages a search finds, newest first, at most ``most``."""
@@ -114,15 +116,17 @@ class Replayer:
                     # An attempt with fixed bytes has no mapping of its own: the one that made the bytes counts.
                     stamp = call.mapping or last.get(call.delivery_id, (None, ""))[1]
                     last[call.delivery_id] = (_sent(call, message), stamp)
-            results.append(self._one(message, delivery, mapping, last))
+            params = next((c.params for c in reversed(calls) if c.delivery_id in family and c.params), "")
+            results.append(await self._one(message, delivery, mapping, last, params))
         return results
 
-    def _one(
+    async def _one(
         self,
         message: Message,
         delivery: Delivery,
         mapping: CompiledMapping | None,
         last: dict[int, tuple[bytes | None, str]],
+        params: str,
     ) -> Replayed:
         done = Replayed(message.id, delivery.target)
         plan = self._plans.get(delivery.target)
@@ -136,8 +140,8 @@ class Replayer:
         before = [request for _, (request, _) in sorted(last.items()) if request is not None]
         done.mapping_before = next((stamp for _, stamp in last.values() if stamp), "")
         try:
-            done.outputs, done.mapping = self._outputs(message, delivery, plan, mapping)
-        except (HubError, StepError) as error:
+            done.outputs, done.mapping = await self._outputs(message, delivery, plan, mapping, params)
+        except (HubError, StepError, LookupFailed) as error:
             done.error = mask_text(str(error))
             return done
         if before and len(before) == len(last):
@@ -153,18 +157,31 @@ class Replayer:
                 done.changes = [Change("parts", "changed", len(before), len(done.outputs))]
         return done
 
-    def _outputs(
-        self, message: Message, delivery: Delivery, plan: Plan, mapping: CompiledMapping | None
+    async def _looked_up(
+        self, plan: Plan, mapping: CompiledMapping, message: Message, params: str, now_us: int
+    ) -> dict[str, Any]:
+        """What the lookups of a mapping found when the message was delivered."""
+        variables = {"target": plan.bound.place}
+        context = Context(settings=plan.bound.settings, message=message, now_us=now_us, variables=variables)
+        return await self._readings.again(mapping, message, params, context, self._world)
+
+    async def _outputs(
+        self, message: Message, delivery: Delivery, plan: Plan, mapping: CompiledMapping | None, params: str
     ) -> tuple[list[bytes], str]:
         now = time.time_ns() // 1000
+        used = mapping or plan.mapping(delivery.route)
+        found = await self._looked_up(plan, used, message, params, now) if used is not None and used.lookups else {}
         if mapping is None:
             fresh = Delivery(
                 id=delivery.id, message_id=message.id, route=delivery.route, target=delivery.target, message=message
             )
-            prepared = plan.prepare(fresh, now)
+            prepared = plan.prepare(fresh, now, found)
             return prepared.bodies, prepared.stamp
         context = Context(
-            settings=plan.bound.settings, message=message, now_us=now, variables={"target": delivery.target}
+            settings=plan.bound.settings,
+            message=message,
+            now_us=now,
+            variables={"target": delivery.target, **found},
         )
         outputs = mapping.run(decode_message(message, self._world), context)
         encoding = plan.bound.contract.encoding

@@ -293,7 +293,7 @@ class _Routes:
             text = t(f"mapping {name!r}: {found.text}", f"映射 {name!r}：{found.text}")
             return [origin.problem(text, (key,), remedy=found.remedy)]
         remedy = t("choose a mapping that fits", "请选用相符的映射")
-        problems = []
+        problems = self._lookup_problems(found, origin, key)
         if found.source_codec and found.source_codec != source:
             text = t(
                 f"mapping {name!r} reads {found.source_codec}, but gets {source}",
@@ -306,6 +306,35 @@ class _Routes:
                 f"映射 {name!r} 输出 {found.target_codec}，需要的却是 {target}",
             )
             problems.append(origin.problem(text, (key,), remedy=remedy))
+        return problems
+
+    def _lookup_problems(self, mapping: CompiledMapping, origin: Origin, key: str) -> list[Problem]:
+        problems = []
+        if mapping.lookups and key == "reply_mapping":
+            text = t(
+                f"mapping {mapping.name!r} has lookups, a reply can't wait for them",
+                f"映射 {mapping.name!r} 带有 lookups，应答不能使用",
+            )
+            problems.append(origin.problem(text, (key,)))
+        for lookup in mapping.lookups:
+            bound = self._deployment.outbound.get(lookup.system)
+            place = f"{lookup.file}:{lookup.line}"
+            if lookup.system and bound is None:
+                text = t(
+                    f"{place}: lookup {lookup.name}: there is no {lookup.system}",
+                    f"{place}：查询 {lookup.name}：没有 {lookup.system}",
+                )
+                remedy = t("name an interface this hub can call: system/interface", "请写本系统可调用的接口：系统/接口")
+                problems.append(origin.problem(text, (key,), remedy=remedy))
+            elif bound is not None:
+                replies = (bound.reply_codec or bound.codec).name
+                for what, codec in ((t("takes", "接收"), bound.codec.name), (t("answers in", "应答为"), replies)):
+                    if codec != lookup.codec:
+                        text = t(
+                            f"{place}: lookup {lookup.name} is in {lookup.codec}, but {lookup.system} {what} {codec}",
+                            f"{place}：查询 {lookup.name} 使用 {lookup.codec}，而 {lookup.system} {what} {codec}",
+                        )
+                        problems.append(origin.problem(text, (key,), remedy=f"codec: {codec}"))
         return problems
 
     def check_sources(self) -> None:

@@ -1,4 +1,4 @@
-"""Saved files take effect by themselves: configuration, contracts, plugin code, mappings and code tables are watched.
+"""Saved files take effect by themselves: configuration, contracts, plugin code, mappings, code tables and schemas are watched.
 
 By looking at the files' times a few times a second rather than by the operating system's notices: those do not cross network drives and
 container mounts, and miss editors that replace files. A file that is still being written is left alone until it has been the same twice.
@@ -29,6 +29,7 @@ _EVERY_S = 0.3
 #: Looking may take this share of one processor; where there are very many files, it is done less often.
 _SHARE = 0.03
 _TESTS = ".tests.yaml"
+_SCHEMAS = (".json", ".xsd", ".sch", ".yaml")
 
 #: A file's time of change (ns), size and number; replaced files differ in the last.
 Stamp = tuple[int, int, int]
@@ -99,6 +100,8 @@ class Watcher:
             yield from _below(folder, lambda name: name == "plugin.yaml" or name.endswith(".py"))
         for folder in self._loaded.mapping_folders:
             yield from _below(folder, lambda name: name.endswith((".yaml", ".csv")) and not name.endswith(_TESTS))
+        for folder in self._loaded.schema_folders:
+            yield from _below(folder, lambda name: name.endswith(_SCHEMAS) and not name.endswith(_TESTS))
 
 
 def _below(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:

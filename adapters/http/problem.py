@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from aiohttp import web
 
-from hub.api import CodecError, HubError, SendError, StoreBusy
+from adapters.http.findings import XML_CODECS, operation_outcome, xml_problem
+from hub.api import Codec, CodecError, HubError, SendError, StoreBusy
 from hub.i18n import language, t
 from hub.ids import id_text
 
-__all__ = ["RETRY_AFTER", "SERVER", "Refusal", "problem_of", "problem_response", "wants"]
+__all__ = ["MOST_FINDINGS", "RETRY_AFTER", "SERVER", "Refusal", "problem_of", "problem_response", "wants"]
 
 #: A text in English and in Chinese.
 Text = tuple[str, str]
 
 #: In every answer: the versions of what we run on are nobody's business.
 SERVER = {"Server": "tongqu"}
+
+#: Findings of validation told in one answer.
+MOST_FINDINGS = 20
 
 #: Seconds after which a caller may try again when the hub takes nothing in just now.
 RETRY_AFTER = "5"
@@ -106,12 +111,18 @@ def problem_response(
     remedy: Text = ("", ""),
     message_id: int = 0,
     headers: Mapping[str, str] | None = None,
+    findings: Sequence[Mapping[str, str]] = (),
+    codec: Codec | None = None,
 ) -> web.Response:
-    """``application/problem+json``; ``message_id`` is told where the message is stored all the same."""
+    """``application/problem+json``; ``message_id`` is told where the message is stored all the same.
+
+    ``codec``: that of the interface. Where it is FHIR the answer is an OperationOutcome, where it is XML
+    ``application/problem+xml``. ``findings``: what validation says of the message, as ``Finding.as_dict``.
+    """
     chosen = wants(accept_language)
     pick = 1 if chosen == "zh" else 0
     title = _TITLES.get(status, _TITLES[422])
-    document: dict[str, str | int] = {
+    document: dict[str, Any] = {
         "type": f"urn:tongqu:problem:{code}",
         "title": title[pick],
         "status": status,
@@ -123,8 +134,17 @@ def problem_response(
         document["remedy"] = remedy[pick]
     if message_id:
         document["message_id"] = id_text(message_id)
-    response = web.Response(status=status, body=orjson.dumps(document), headers=headers)
-    response.content_type = "application/problem+json"
+    findings = findings[:MOST_FINDINGS]
+    if codec is not None and codec.name == "fhir":
+        response = web.Response(status=status, body=operation_outcome(codec, document, findings), headers=headers)
+        response.content_type = codec.content_type
+    else:
+        if findings:
+            document["findings"] = [dict(finding) for finding in findings]
+        xml = codec is not None and codec.name in XML_CODECS
+        body = xml_problem(document) if xml else orjson.dumps(document)
+        response = web.Response(status=status, body=body, headers=headers)
+        response.content_type = "application/problem+xml" if xml else "application/problem+json"
     response.headers["Content-Language"] = chosen
     response.headers.update(SERVER)
     return response

@@ -14,7 +14,7 @@ from adapters.access import AllowList
 from adapters.http.auth import Gate
 from adapters.http.coding import ACCEPT_ENCODING, BadCoding, TooLong, UnknownCoding, codings, decode_async
 from adapters.http.options import HttpListen
-from adapters.http.problem import RETRY_AFTER, SERVER, Refusal, problem_of, problem_response
+from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, problem_response
 from adapters.http.server import HttpServer, Route, ServerPool
 from hub.api import Bound, IntakePort, Receipt, Receiver, StoreBusy
 from hub.i18n import t
@@ -280,6 +280,12 @@ class HttpReceiver(Receiver):
         word = receipt.outcome.word
         if word == "ok":
             word = "accepted"
+        if receipt.findings:
+            told = {"message_id": id_text(receipt.message_id), "outcome": word}
+            noted = [dict(finding) for finding in receipt.findings[:MOST_FINDINGS]]
+            return web.Response(
+                status=status, body=orjson.dumps({**told, "findings": noted}), headers=self._json_headers
+            )
         return web.Response(
             status=status,
             body=b'{"message_id":"%b","outcome":"%b"}' % (id_text(receipt.message_id).encode(), word.encode()),
@@ -300,6 +306,8 @@ class HttpReceiver(Receiver):
             remedy=(remedy, remedy),
             message_id=receipt.message_id,
             headers={"Retry-After": RETRY_AFTER} if status in (503, 409) else None,
+            findings=receipt.findings,
+            codec=self._bound.codec,
         )
 
     def _say_no(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
@@ -311,6 +319,7 @@ class HttpReceiver(Receiver):
             refusal.detail,
             remedy=refusal.remedy,
             headers=refusal.headers,
+            codec=self._bound.codec,
         )
         if self._stopping or "Connection" in refusal.headers:
             answer.force_close()

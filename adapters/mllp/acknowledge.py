@@ -13,12 +13,14 @@ neither asks        nothing
 
 "Asks" follows table 0155: AL always, NE never, ER only when refused, SU only when accepted; any other value counts as
 empty. In request style an empty MSH-16 counts as AL: whoever makes a request wants the answer.
+What validation found is told in ERR segments: with AR or CR as the reasons, with AA or CA as warnings.
 The option ``ack`` replaces these rules: ``original`` and ``enhanced`` always answer in their mode, ``none`` never answers.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from adapters.mllp.framing import BREAKS_FRAME
 from adapters.mllp.header import conditions_of, decode_segment, read_conditions
@@ -30,6 +32,8 @@ from hub.masking import mask_text
 __all__ = ["Acknowledger", "batch_answer"]
 
 _LONGEST_TEXT = 400
+#: Findings of validation told in one answer.
+_MOST_FINDINGS = 20
 #: HL7 table 0357, message error condition codes.
 _INTERNAL_ERROR = "207"
 _SEQUENCE_ERROR = "100"
@@ -57,6 +61,8 @@ class Acknowledger:
                 code = wish.codes[0]
                 if not code:
                     return []
+                if receipt.findings:
+                    return [build_ack(raw, code, findings=receipt.findings[:_MOST_FINDINGS])]
                 return [build_ack(raw, code) if header is None else accepted_ack(header, code)]
             if BREAKS_FRAME.search(receipt.reply):
                 text = t("the reply contains 0x1C where MLLP would end it", "应答中含有会使 MLLP 帧提前结束的 0x1C")
@@ -66,7 +72,7 @@ class Acknowledger:
         if self._request and receipt.message_id and not isinstance(error, StoreBusy):
             # Accepted and stored, but the exchange with the target failed: the application's error, not the hub's.
             return self._exchanged(raw, wish, "E", build_ack(raw, "AE", _text(error), _INTERNAL_ERROR))
-        return _refused(raw, wish, error)
+        return _refused(raw, wish, error, receipt.findings[:_MOST_FINDINGS])
 
     def refusal(self, raw: bytes, error: HubError) -> list[bytes]:
         """The answer to a frame that is not handed to the intake at all; ``raw`` may be only its beginning.
@@ -140,11 +146,12 @@ def _asks(condition: str, letter: str) -> bool:
     return condition == "ER" and letter != "A"
 
 
-def _refused(raw: bytes, wish: _Wish, error: HubError) -> list[bytes]:
+def _refused(raw: bytes, wish: _Wish, error: HubError, findings: Sequence[Mapping[str, str]] = ()) -> list[bytes]:
     code = wish.codes[1 if isinstance(error, StoreBusy) else 2]
     if not code:
         return []
-    return [build_ack(raw, code, _text(error), _SEQUENCE_ERROR if isinstance(error, CodecError) else _INTERNAL_ERROR)]
+    error_code = _SEQUENCE_ERROR if isinstance(error, CodecError) else _INTERNAL_ERROR
+    return [build_ack(raw, code, _text(error), error_code, findings)]
 
 
 def _text(error: HubError) -> str:

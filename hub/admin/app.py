@@ -23,6 +23,9 @@ from hub.admin.present import (
     message_query,
     message_row_json,
     parse_ids,
+    quality_json,
+    quality_span,
+    report_query,
 )
 from hub.errors import ConfigError, HubError, StoreBusy
 from hub.i18n import t
@@ -183,6 +186,21 @@ async def ledger(request: web.Request, backend: Backend) -> web.Response:
     return _json(ledger_json(await backend.reader.verify_ledger()))
 
 
+async def quality(request: web.Request, backend: Backend) -> web.Response:
+    since, until = quality_span(request.query)
+    rows = await backend.reader.quality(since, until, request.query.get("place", ""))
+    return _json({"interfaces": quality_json(rows)})
+
+
+async def quality_reports(request: web.Request, backend: Backend) -> web.Response:
+    rows = await backend.reader.reports(report_query(request.query))
+    return _json({"reports": [call_json(row) for row in rows]})
+
+
+async def quality_rerun(request: web.Request, backend: Backend) -> web.Response:
+    return _json(await backend.rerun(await _order(request), _actor(request)))
+
+
 async def audit(request: web.Request, backend: Backend) -> web.Response:
     after = request.query.get("after", "0")
     if not (after.isascii() and after.isdecimal() and len(after) < 19):
@@ -278,6 +296,33 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/api/v1/reload", "Read the configuration anew", reload),
     Operation("GET", "/api/v1/plugins", "Plugins, their interfaces and problems", plugins),
     Operation("GET", "/api/v1/tables/unmapped", "Values code tables did not list, with counts", unmapped),
+    Operation(
+        "GET",
+        "/api/v1/quality",
+        "What validation found, by interface and day; without since the last seven days",
+        quality,
+        (("place", "system or system/interface"), *_TIMES),
+    ),
+    Operation(
+        "GET",
+        "/api/v1/quality/reports",
+        "Calls whose bytes were found wanting or could not be checked, newest first",
+        quality_reports,
+        (
+            ("place", "system or system/interface"),
+            ("verdict", "marked, refused, not_checked, separated by commas"),
+            ("rule", "rule; a trailing * matches any ending"),
+            *_TIMES,
+            *_PAGE,
+        ),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/quality/rerun",
+        "Check stored messages by the rules of today",
+        quality_rerun,
+        body="ids: [id] or query: {…} with most; missing: true leaves out those that have a report; reason",
+    ),
     Operation("GET", "/api/v1/ledger", "Verify the ledger from the store", ledger),
     Operation(
         "GET", "/api/v1/audit", "The audit trail, oldest first", audit, (("after", "only entries after this number"),)

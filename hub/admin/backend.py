@@ -13,7 +13,7 @@ from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
 from hub.mapping.tables_unmapped import UNMAPPED
-from hub.message import Delivery, Outcome
+from hub.message import CheckRecord, CheckVerdict, Delivery, Outcome
 from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
 from hub.store.base import StoreReader
@@ -54,6 +54,9 @@ class Backend(ABC):
     async def replay(self, order: dict[str, Any], actor: str) -> dict[str, Any]: ...
 
     @abstractmethod
+    async def rerun(self, order: dict[str, Any], actor: str) -> dict[str, Any]: ...
+
+    @abstractmethod
     async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]: ...
 
     @abstractmethod
@@ -83,6 +86,16 @@ def _most(order: dict[str, Any], default: int) -> int:
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise BadQuery(t("most: a number from 1", "most：不小于 1 的数"))
     return min(most, MOST)
+
+
+def _counted(record: CheckRecord | None) -> list[str]:
+    """What a report counts for; none: there was nothing to check."""
+    if record is None:
+        return ["skipped"]
+    if record.verdict is CheckVerdict.NOT_CHECKED:
+        return ["not_checked"]
+    marked = ["marked"] if record.verdict is CheckVerdict.MARKED else []
+    return ["checked", *marked, *(["failed"] if record.errors else [])]
 
 
 class NodeBackend(Backend):
@@ -171,6 +184,25 @@ class NodeBackend(Backend):
             for delivery in made:
                 node.engine.offer(delivery)
         return {"dry_run": dry, "results": results, "made": [id_text(d.id) for d in made]}
+
+    async def rerun(self, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Check stored messages by the rules of today and keep the new reports."""
+        node = self._node
+        ids = _ids(order)
+        if not ids:
+            chosen = message_query(_selection(order), self.salt)
+            ids = sorted([i async for i in node.replayer().select(chosen, _most(order, MOST))])
+        missing = bool(order.get("missing", False))
+        counts = dict.fromkeys(("checked", "marked", "failed", "not_checked", "skipped"), 0)
+        for message_id in ids:
+            record = await node.check_again(message_id, missing=missing)
+            for word in _counted(record):
+                counts[word] += 1
+        detail = {"messages": len(ids), **counts}
+        await node.store.apply(
+            audit=audit_entry(actor, "quality.rerun", f"{len(ids)} messages", detail, str(order.get("reason", "")))
+        )
+        return counts
 
     async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
         """Take in a message as if the interface had received it."""

@@ -147,6 +147,10 @@ class FrontBackend(Backend):
             "made": [i for a in answers for i in a["made"]],
         }
 
+    async def rerun(self, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        answers = await self._spread("/api/v1/quality/rerun", order, actor)
+        return {name: sum(answer[name] for answer in answers) for name in answers[0]}
+
     async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
         status = await self.status()
         owner = next((w["worker"] for w in status["workers"] if place in w["inbound"]), next(iter(self._sessions)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +13,15 @@ from hub.i18n import t
 from hub.ids import id_text, parse_id
 from hub.intake import HASHED_KEYS
 from hub.masking import key_digest, mask
-from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
-from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, MessageRow
+from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, MessageRow, PlaceQuality, ReportQuery
+from hub.store.reports import add_up
 
 __all__ = [
     "BadQuery",
     "call_json",
     "call_query",
+    "check_json",
     "delivery_json",
     "delivery_query",
     "ledger_json",
@@ -26,6 +29,9 @@ __all__ = [
     "message_query",
     "message_row_json",
     "parse_ids",
+    "quality_json",
+    "quality_span",
+    "report_query",
     "when_text",
 ]
 
@@ -130,10 +136,55 @@ def call_json(call: CallRecord, *, bodies: bool = False) -> dict[str, Any]:
         "mapping": call.mapping,
         "plugin": call.plugin,
     }
+    if call.check is not None:
+        out["validation"] = check_json(call.check)
     if bodies:
         out["request"] = _body(call.request)
         out["response"] = _body(call.response)
     return out
+
+
+def check_json(check: CheckRecord) -> dict[str, Any]:
+    """What validation found; texts are masked when they are made."""
+    return {
+        "verdict": check.verdict.word,
+        "errors": check.errors,
+        "warnings": check.warnings,
+        "score": check.score,
+        "took_ms": round(check.took_us / 1000, 3),
+        "checks": check.checks,
+        "findings": check.findings,
+    }
+
+
+def quality_json(rows: Iterable[PlaceQuality], top: int = 10) -> list[dict[str, Any]]:
+    """Figures of each interface, in all and by day; of the rules those that found most."""
+    places: dict[str, list[PlaceQuality]] = {}
+    for row in rows:
+        places.setdefault(row.place, []).append(row)
+    found = []
+    for place, days in places.items():
+        (whole,) = add_up(replace(row, day="") for row in days)
+        found.append(
+            {"place": place, **_figures(whole, top), "days": [{"day": r.day, **_figures(r, top)} for r in days]}
+        )
+    return found
+
+
+def _figures(row: PlaceQuality, top: int) -> dict[str, Any]:
+    rules = sorted(row.rules.items(), key=lambda item: (-item[1], item[0]))[:top]
+    return {
+        "messages": row.checked + row.not_checked,
+        "marked": row.marked,
+        "failed": row.failed,
+        "refused": row.refused,
+        "not_checked": row.not_checked,
+        "score": round(row.score, 1) if row.scored else None,
+        "scored": row.scored,
+        "rules": [{"rule": rule, "messages": number} for rule, number in rules],
+        "saturation": {p: round(row.filled.get(p, 0) / n, 4) for p, n in sorted(row.fields.items()) if n},
+        "delays": row.delays,
+    }
 
 
 def ledger_json(report: LedgerReport) -> dict[str, Any]:
@@ -188,7 +239,9 @@ def _time(value: str, name: str) -> int:
         raise BadQuery(text) from error
 
 
-def _word(kind: type[DeliveryState] | type[Outcome] | type[Direction], value: str, name: str) -> Any:
+def _word(
+    kind: type[DeliveryState] | type[Outcome] | type[Direction] | type[CheckVerdict], value: str, name: str
+) -> Any:
     try:
         return kind[value.strip().upper()]
     except KeyError as error:
@@ -247,6 +300,26 @@ def delivery_query(params: Mapping[str, str]) -> DeliveryQuery:
         before=_id(params, "before"),
         limit=_limit(params),
     )
+
+
+def report_query(params: Mapping[str, str]) -> ReportQuery:
+    """A search for findings from parameters."""
+    verdicts = [v for v in params.get("verdict", "").split(",") if v]
+    return ReportQuery(
+        place=params.get("place", ""),
+        verdicts=tuple(_word(CheckVerdict, v, "verdict") for v in verdicts),
+        rule=params.get("rule", ""),
+        since_ms=_time(params.get("since", ""), "since"),
+        until_ms=_time(params.get("until", ""), "until"),
+        before=_id(params, "before"),
+        limit=_limit(params),
+    )
+
+
+def quality_span(params: Mapping[str, str]) -> tuple[int, int]:
+    """(since, until) in milliseconds; without ``since`` the last seven days."""
+    since = _time(params.get("since", "") or "-7d", "since")
+    return since, _time(params.get("until", ""), "until")
 
 
 def call_query(params: Mapping[str, str]) -> CallQuery:

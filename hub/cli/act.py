@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -216,8 +217,10 @@ def replay(
 
 def replay_here(where: Site, order: dict[str, Any]) -> dict[str, Any]:
     """A dry run needs no running hub: the files as they are now, the messages as they are stored."""
+    from hub.delivery.lookup_readings import Readings
     from hub.delivery.plan import Plan
     from hub.deployment import load_deployment
+    from hub.node import stored_key
     from hub.replay import Replayer
 
     deployment = load_deployment(where.file)
@@ -227,7 +230,7 @@ def replay_here(where: Site, order: dict[str, Any]) -> dict[str, Any]:
     mapping = deployment.mappings.get(order["mapping"]) if order["mapping"] else None
 
     async def question(reader: StoreReader) -> list[dict[str, Any]]:
-        replayer = Replayer(reader, deployment, plans)
+        replayer = Replayer(reader, deployment, plans, Readings(reader, partial(stored_key, where.salt)))
         if order.get("ids"):
             numbers = parse_ids(order["ids"])
         else:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hub.cli import act, look, mapping, serve, tables
+from hub.cli import act, look, mapping, quality, quality_report, serve, tables
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
@@ -40,6 +40,9 @@ app.command("reload", help=act.RELOAD_HELP)(act.reload)
 app.command("audit", help=look.AUDIT_HELP)(look.audit)
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(tables.app, name="tables")
+quality.app.command("report", help=quality_report.REPORT_HELP)(quality_report.report)
+quality.app.command("rerun", help=quality_report.RERUN_HELP)(quality_report.rerun)
+app.add_typer(quality.app, name="quality")
 
 
 def main() -> None:

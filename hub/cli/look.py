@@ -119,6 +119,20 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
                 for place, row in worker["outbound"].items()
             ],
         )
+        if figures["checks"]:
+            table(
+                [
+                    t("validates", "校验"),
+                    t("checked", "已校验"),
+                    t("marked", "有问题"),
+                    t("refused", "拒绝"),
+                    t("not checked", "未校验"),
+                ],
+                [
+                    [place, *(row[k] for k in ("checked", "marked", "refused", "not_checked"))]
+                    for place, row in figures["checks"].items()
+                ],
+            )
         for problem in worker["problems"]:
             console.print(f"{problem['severity']}: {problem['file']} {problem['key']}: {problem['text']}", markup=False)
 
@@ -249,6 +263,9 @@ def show(
         console.print(f"{name}: {out[name]}", markup=False)
     _deliveries(out["deliveries"])
     _calls(out["calls"])
+    for call in out["calls"]:
+        if "validation" in call:
+            _findings(call["place"], call["validation"])
 
 
 def _deliveries(rows: list[dict[str, Any]]) -> None:
@@ -303,6 +320,19 @@ def _calls(rows: list[dict[str, Any]]) -> None:
             for r in rows
         ],
     )
+
+
+def _findings(place: str, report: dict[str, Any]) -> None:
+    score = "" if report["score"] is None else t(f", score {report['score']:.1f}", f"，得分 {report['score']:.1f}")
+    console.print(t("validation ", "校验 ") + f"{place}: {report['verdict']}{score}  {report['checks']}", markup=False)
+    if report["findings"]:
+        table(
+            [t("severity", "级别"), t("rule", "规则"), t("place", "位置"), t("finding", "问题"), t("advice", "建议")],
+            [[f["severity"], f["rule"], f["place"], f["text"], f["advice"]] for f in report["findings"]],
+        )
+    hidden = report["errors"] + report["warnings"] - len(report["findings"])
+    if hidden > 0:
+        console.print(t(f"… and {hidden} more", f"… 另有 {hidden} 项"))
 
 
 def calls(

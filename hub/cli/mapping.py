@@ -53,6 +53,13 @@ _InputFormat = Annotated[
         help=t("options of the source's codec: name=value, or a YAML file", "来源编解码器的选项：名=值，或 YAML 文件"),
     ),
 ]
+_Lookups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lookups",
+        help=t("what lookups find: name=value, or a YAML file", "查询的结果：名=值，或 YAML 文件"),
+    ),
+]
 _Encoding = Annotated[str, typer.Option("--encoding", help=t("character set of the input", "输入的字符集"))]
 
 
@@ -149,6 +156,7 @@ def run(
     now: _Now = "",
     encoding: _Encoding = "",
     input_format: _InputFormat = None,
+    lookups: _Lookups = None,
     output_format: Annotated[
         list[str] | None,
         typer.Option("--output-format", help=t("the same for the target's codec", "目标编解码器的选项，写法同上")),
@@ -161,7 +169,7 @@ def run(
     from hub.mapping_tools.pretty import pretty as lay_out
 
     bench = open_bench(config)
-    mapping, given = read_input(bench, name, file, How(kind, settings, now, encoding, input_format))
+    mapping, given = read_input(bench, name, file, How(kind, settings, now, encoding, input_format, lookups))
     outputs = bench.outputs(mapping, given, values_of("--output-format", output_format or ()))
     if as_json:
         texts = [output.decode("utf-8", "replace") for output in outputs]
@@ -202,6 +210,7 @@ def coverage(
     now: _Now = "",
     encoding: _Encoding = "",
     input_format: _InputFormat = None,
+    lookups: _Lookups = None,
     clear: Clear = False,
     as_json: AsJson = False,
 ) -> None:
@@ -214,7 +223,10 @@ def coverage(
     inputs = []
     failed: dict[str, str] = {}
     if files:
-        inputs = [read_input(bench, name, file, How(kind, settings, now, encoding, input_format))[1] for file in files]
+        inputs = [
+            read_input(bench, name, file, How(kind, settings, now, encoding, input_format, lookups))[1]
+            for file in files
+        ]
     else:
         path = bench.tests_of(name)
         if path is None:
@@ -265,13 +277,14 @@ def explain(
     now: _Now = "",
     encoding: _Encoding = "",
     input_format: _InputFormat = None,
+    lookups: _Lookups = None,
     clear: Clear = False,
     as_json: AsJson = False,
 ) -> None:
     from hub.mapping_tools.explain import explain as trace
 
     bench = open_bench(config)
-    _, given = read_input(bench, name, file, How(kind, settings, now, encoding, input_format))
+    _, given = read_input(bench, name, file, How(kind, settings, now, encoding, input_format, lookups))
     found = trace(bench, name, given, target, output=output, clear=clear)
     if as_json:
         return emit(found.as_dict())

@@ -28,6 +28,7 @@ class How:
     now: str = ""
     encoding: str = ""
     input_format: list[str] | None = None
+    lookups: list[str] | None = None
 
 
 def open_bench(config: Path) -> Workbench:
@@ -83,6 +84,7 @@ def read_input(bench: Workbench, name: str, file: str, how: How) -> tuple[Compil
     mapping = bench.library.get(name)
     around = Circumstances(
         settings=values_of("--settings", how.settings or ()),
+        variables=values_of("--lookups", how.lookups or ()),
         type=how.kind,
         now_us=instant(how.now) if how.now else 0,
     )

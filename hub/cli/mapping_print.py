@@ -28,15 +28,20 @@ def failed_case(result: CaseResult, clear: bool) -> None:
 
 
 def print_coverage(found: Coverage) -> None:
+    rules = t(
+        f"; {found.fields} target fields, {found.paths} source paths",
+        f"；目标字段 {found.fields} 个，来源路径 {found.paths} 个",
+    )
     console.print(
-        t(
-            f"{found.mapping}: {len(found.inputs)} inputs; {found.fields} target fields, {found.paths} source paths",
-            f"{found.mapping}：{len(found.inputs)} 个输入；目标字段 {found.fields} 个，来源路径 {found.paths} 个",
-        ),
+        t(f"{found.mapping}: {len(found.inputs)} inputs", f"{found.mapping}：{len(found.inputs)} 个输入")
+        + ("" if found.steps else rules),
         markup=False,
     )
     for name, error in found.failed.items():
         console.print(f"! {name}: {error}", markup=False)
+    for step in found.steps:
+        console.print()
+        print_coverage(step)
     if found.copies:
         console.print(
             t("the target is a copy of the source: everything is sent on", "目标为来源的副本：全部内容都会转发")
@@ -92,6 +97,9 @@ def print_explanation(found: Explanation) -> None:
         _say(t(f"! on this input the mapping fails: {found.failure}", f"! 映射处理此输入失败：{found.failure}"))
     for field in found.fields:
         _print_field(field)
+    if found.before is not None:
+        console.print()
+        print_explanation(found.before)
 
 
 def _say(text: str) -> None:

@@ -18,7 +18,7 @@ from hub.codecs.dicom_values import BINARY, CHARSET_VRS, write_value
 from hub.errors import CodecError
 from hub.i18n import t
 
-__all__ = ["IMPLEMENTATION", "write_changed", "write_new"]
+__all__ = ["IMPLEMENTATION", "write_changed", "write_data_set", "write_new"]
 
 #: Implementation Class UID of the hub, made from a UUID (PS3.5, B.2).
 IMPLEMENTATION = f"2.25.{uuid.UUID('7c1d0a5e-6f0b-4f5e-9a3b-5b0e7d2f4c61').int}"
@@ -169,6 +169,11 @@ def _sequence(value: Any, form: _Form, depth: int) -> bytes:
 def _elements(fields: dict[int, tuple[str, Any]], form: _Form, depth: int) -> Iterable[bytes]:
     for tag in sorted(fields):
         yield form.element(tag, *_value(tag, *fields[tag], form, depth))
+
+
+def write_data_set(source: DataSet, *, explicit: bool, big: bool = False) -> bytes:
+    """A data set that was read as a bare one, uncompressed, with or without VRs: what a peer has agreed to."""
+    return _rewritten(source, _Form(explicit, big, source.terms, source.encoding), 0)
 
 
 def _rewritten(source: DataSet, form: _Form, depth: int) -> bytes:

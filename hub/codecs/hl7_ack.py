@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from hub.codecs.hl7_charset import WIDE, declared_name, decode_text, python_name
@@ -36,6 +37,21 @@ _MSA = re.compile(r"(?:^|[\r\x0b])[ \t\ufeff]*MSA([^A-Za-z0-9\s])([^\r\x1c]*)")
 _SEVERITY = "E"
 _TABLE = "HL70357"
 _INTERNAL_ERROR = "207"
+#: Kind of a finding of validation -> table 0357.
+_KINDS = {
+    "missing": "101",
+    "format": "102",
+    "length": "102",
+    "range": "102",
+    "code": "103",
+    "contradiction": "207",
+    "duplicate": "205",
+    "structure": "100",
+}
+#: A place as mappings write it: PID[2]-3[1].4.2; segments and repetitions count from 1.
+_PLACE = re.compile(
+    r"([A-Z][A-Z0-9]{2})(?:\[(\d{1,4})\])?(?:-(\d{1,3})(?:\[(\d{1,4})\])?(?:\.(\d{1,3})(?:\.(\d{1,3}))?)?)?", re.ASCII
+)
 _CONDITIONS = {
     "100": "Segment sequence error",
     "101": "Required field missing",
@@ -125,14 +141,20 @@ def accepted_ack(fields: list[str], code: str) -> bytes:
     ).encode("ascii")
 
 
-def build_ack(raw: bytes, code: str, text: str = "", error_code: str = "") -> bytes:
+def build_ack(
+    raw: bytes, code: str, text: str = "", error_code: str = "", findings: Sequence[Mapping[str, str]] = ()
+) -> bytes:
     """The acknowledgement of a message, unframed.
 
     ``code`` is AA, AE, AR, CA, CE or CR (table 0008); ``text`` says why not, ``error_code`` is one of table 0357. Sender and receiver
     change places, version, delimiters, processing id and character set are the message's. Works for a message of which only part
     of MSH can be read, with the usual values for the rest.
+
+    ``findings`` (as ``hub.validators.report.Finding.as_dict``) are told one by one: from 2.5 on an ERR segment each, before that a
+    repetition of ERR-1 each; with an acceptance, as warnings, and from 2.5 on only, since older versions have no warnings.
     """
-    if code[1] == "A" and not text:
+    accepted = code[1] == "A" and not text
+    if accepted and not findings:
         plain = plain_header(raw)
         if plain is not None:
             return accepted_ack(plain, code)
@@ -152,7 +174,7 @@ def build_ack(raw: bytes, code: str, text: str = "", error_code: str = "") -> by
     )
     if count > _CHARSET - 1 and fields[_CHARSET - 1]:
         head += s * 6 + fields[_CHARSET - 1]
-    if code[1] == "A" and not text:
+    if accepted and (not findings or _version(version) < _ERR_SINCE):
         return f"{head}\rMSA{s}{code}{s}{fields[9]}\r".encode(charset or "ascii", "surrogateescape")
     if not charset:
         declared = fields[_CHARSET - 1].split(marks[1:2] or s, 1)[0] if count > _CHARSET - 1 else ""
@@ -160,15 +182,30 @@ def build_ack(raw: bytes, code: str, text: str = "", error_code: str = "") -> by
         if charset in WIDE or charset in ("", "ascii"):
             charset = "utf-8"
     text = text.encode(charset, "replace").decode(charset)
-    return _refusal(head, s, marks, version, code, fields[9], text, error_code).encode(charset, "surrogateescape")
+    answer = _refusal(head, s, marks, version, code, fields[9], text, error_code, findings)
+    # What a finding says may have characters the sender's set lacks; the header is the sender's own.
+    cut = answer.index("\rMSA") + 1
+    return answer[:cut].encode(charset, "surrogateescape") + answer[cut:].encode(charset, "replace")
 
 
 def _refusal(
-    head: str, separator: str, marks: str, version: str, code: str, control_id: str, text: str, error_code: str
+    head: str,
+    separator: str,
+    marks: str,
+    version: str,
+    code: str,
+    control_id: str,
+    text: str,
+    error_code: str,
+    findings: Sequence[Mapping[str, str]],
 ) -> str:
     delimiters = _delimiters(separator, marks)
     said = _escaped(text, delimiters)
-    out = f"{head}\rMSA{separator}{code}{separator}{control_id}{separator}{said}\r"
+    out = f"{head}\rMSA{separator}{code}{separator}{control_id}" + (
+        "\r" if findings and not said else f"{separator}{said}\r"
+    )
+    if findings:
+        return out + _errors(delimiters, separator, version, accepted=code[1] == "A", findings=findings)
     if not error_code and not text:
         return out
     error_code = error_code or _INTERNAL_ERROR
@@ -180,6 +217,36 @@ def _refusal(
     # ERR-1: segment, sequence, field, code
     inner = component if delimiters.subcomponent == UNDECLARED else delimiters.subcomponent
     return out + separator.join(("ERR", component * 3 + inner.join(condition))) + "\r"
+
+
+def _errors(
+    delimiters: Delimiters, separator: str, version: str, *, accepted: bool, findings: Sequence[Mapping[str, str]]
+) -> str:
+    """ERR of the findings of validation (HL7 v2.5.1, 2.14.5; v2.4, 2.16.5)."""
+    component = delimiters.component
+    inner = component if delimiters.subcomponent == UNDECLARED else delimiters.subcomponent
+    older: list[str] = []
+    out = ""
+    for finding in findings:
+        number = _KINDS.get(finding["kind"], _INTERNAL_ERROR)
+        condition = (number, _CONDITIONS[number], _TABLE)
+        found = _PLACE.fullmatch(finding["place"])
+        segment, sequence, field, repetition, part, below = found.groups("") if found else ("",) * 6
+        if _version(version) < _ERR_SINCE:
+            older.append(component.join((segment, sequence, field, inner.join(condition))))
+            continue
+        # ERL: segment, sequence, field, repetition, component, subcomponent
+        place = component.join((segment, sequence or ("1" if segment else ""), field, repetition, part, below))
+        said = finding["text"] if found or not finding["place"] else f"{finding['place']}: {finding['text']}"
+        severity = "W" if accepted or finding["severity"] == "warning" else _SEVERITY
+        told = (_escaped(finding["advice"], delimiters), _escaped(said, delimiters))
+        rule = _escaped(finding["rule"], delimiters)
+        row = separator.join(("ERR", "", place.rstrip(component), component.join(condition), severity, rule, "", *told))
+        out += row + "\r"
+    if older:
+        repeat = component if delimiters.repetition == UNDECLARED else delimiters.repetition
+        out = separator.join(("ERR", repeat.join(older))) + "\r"
+    return out
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from hub.api import Bound, Sender
 from hub.contract import DeliveryConfig
@@ -14,6 +15,10 @@ from hub.logs import get_logger
 from hub.message import Delivery
 from hub.metrics import Metrics
 from hub.store.base import Store
+
+if TYPE_CHECKING:
+    from hub.checking.service import CheckService
+    from hub.delivery.lookups import Lookups
 
 __all__ = ["DeliveryEngine"]
 
@@ -35,6 +40,8 @@ class DeliveryEngine:
         keep_bodies: bool = True,
     ) -> None:
         self.targets: dict[str, Target] = {}
+        self.lookups: Lookups | None = None  # set before the first target is added
+        self.checking: CheckService | None = None  # set before an interface that has checks is used
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -63,7 +70,7 @@ class DeliveryEngine:
         return failed
 
     def plan(self, bound: Bound, world: World) -> Plan:
-        return Plan(bound, world, self._config.retry)
+        return Plan(bound, world, self._config.retry, self.checking, self.lookups)
 
     async def add(self, bound: Bound, world: World) -> None:
         """Bring up a target that was not there before."""
@@ -141,3 +148,5 @@ class DeliveryEngine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
         await asyncio.gather(*(target.stop(grace) for target in self.targets.values()))
+        if self.lookups is not None:
+            await self.lookups.stop()

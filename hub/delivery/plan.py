@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.api import Bound, Codec
 from hub.contract import RetryPolicy, RouteConfig
@@ -13,9 +14,18 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text
 from hub.mapping import CompiledMapping, Context, MappingLibrary, compile_expression
-from hub.message import Delivery, Message
+from hub.message import CheckRecord, Delivery, Message
 
-__all__ = ["Plan", "Prepared", "StepError", "World", "decode_message"]
+if TYPE_CHECKING:
+    from hub.checking.checks import Checks
+    from hub.checking.service import CheckService
+    from hub.delivery.lookups import Answers, Lookups
+
+__all__ = ["OFF_LOOP_BYTES", "Plan", "Prepared", "StepError", "World", "decode_message"]
+
+
+#: Decoding, mapping or checking a body this large would hold up the event loop; it is done in a thread.
+OFF_LOOP_BYTES = 256 << 10
 
 
 class World(Protocol):
@@ -23,6 +33,8 @@ class World(Protocol):
 
     @property
     def inbound(self) -> Mapping[str, Bound]: ...
+    @property
+    def outbound(self) -> Mapping[str, Bound]: ...
     @property
     def routes(self) -> Mapping[str, RouteConfig]: ...
     @property
@@ -34,10 +46,11 @@ class World(Protocol):
 class StepError(Exception):
     """A step before sending failed: the hub's own work, so trying again changes nothing until somebody mends it."""
 
-    def __init__(self, step: str, error: HubError) -> None:
+    def __init__(self, step: str, error: HubError, check: CheckRecord | None = None) -> None:
         super().__init__(str(error))
         self.step = step
         self.error = error
+        self.check = check
 
 
 @dataclass(slots=True)
@@ -67,8 +80,18 @@ def decode_message(message: Message, world: World) -> Any:
 class Plan:
     """How deliveries to one target are made and judged."""
 
-    def __init__(self, bound: Bound, world: World, default_retry: RetryPolicy) -> None:
+    def __init__(
+        self,
+        bound: Bound,
+        world: World,
+        default_retry: RetryPolicy,
+        checking: CheckService | None = None,
+        lookups: Lookups | None = None,
+    ) -> None:
         self.bound = bound
+        self.checks: Checks | None = bound.checks
+        self._checking = checking
+        self._lookups = lookups
         self.retry = bound.contract.retry or default_retry
         self.classifier = Classifier(bound, world.codecs)
         self._world = world
@@ -79,13 +102,41 @@ class Plan:
         name = self.bound.contract.mapping if rule is None or rule.mapping is None else rule.mapping
         return self._world.mappings.get(name) if name else None
 
-    def prepare(self, delivery: Delivery, now_us: int) -> Prepared:
-        """Decode, map and encode; raises :class:`StepError`. Repeatable: the same message and mapping give the same bytes."""
+    def with_lookups(self, delivery: Delivery) -> CompiledMapping | None:
+        """The mapping of a delivery when there is something to look up before it runs."""
+        if self._lookups is None or delivery.payload is not None:
+            return None
+        try:
+            mapping = self.mapping(delivery.route)
+        except HubError:
+            return None  # told by prepare
+        if mapping is None or not mapping.lookups or delivery.message is None:
+            return None
+        return mapping if mapping.source_codec == delivery.message.codec else None  # prepare tells of that as well
+
+    async def look_up(self, mapping: CompiledMapping, delivery: Delivery, now_us: int) -> Answers:
+        """What the lookups of a mapping find; raises :class:`StepError` and :class:`~hub.delivery.lookup_readings.LookupFailed`."""
+        assert self._lookups is not None  # noqa: S101 - asked of with_lookups
+        variables = {"target": delivery.target}
+        context = Context(settings=self.bound.settings, message=delivery.message, now_us=now_us, variables=variables)
+        try:
+            return await self._lookups.answers(mapping, delivery, context, self._world)
+        except HubError as error:
+            raise StepError("lookup", error) from error
+
+    def prepare(self, delivery: Delivery, now_us: int, found: Mapping[str, Any] | None = None) -> Prepared:
+        """Decode, map and encode; raises :class:`StepError`. Repeatable: the same message and mapping give the same bytes.
+
+        ``found``: what the lookups of the mapping found.
+        """
         message = delivery.message
         assert message is not None  # noqa: S101 - loaded by the caller
         contract = self.bound.contract
         context = Context(
-            settings=self.bound.settings, message=message, now_us=now_us, variables={"target": delivery.target}
+            settings=self.bound.settings,
+            message=message,
+            now_us=now_us,
+            variables={"target": delivery.target, **(found or {})},
         )
         key = id_text(delivery.id)
         try:
@@ -125,6 +176,26 @@ class Plan:
         except HubError as error:
             raise StepError("encode", error) from error
         return Prepared(bodies, mapping.stamp, key)
+
+    async def check(self, checks: Checks, delivery: Delivery, body: bytes, now_us: int) -> CheckRecord:
+        """What ``validate`` finds in the bytes that are to be sent.
+
+        Where ``strict`` keeps them from being sent, the verdict says so; trying again changes nothing until somebody
+        mends the mapping or the data.
+        """
+        assert self._checking is not None  # noqa: S101 - made with the first interface that has checks
+        bound = self.bound
+        variables = {"target": delivery.target}
+        context = Context(settings=bound.settings, message=delivery.message, now_us=now_us, variables=variables)
+        encoding = bound.contract.encoding
+        try:
+            if len(body) > OFF_LOOP_BYTES:
+                tree = await asyncio.to_thread(bound.codec.decode, body, encoding=encoding)
+            else:
+                tree = bound.codec.decode(body, encoding=encoding)
+        except HubError as error:
+            return self._checking.unreadable(checks, error)
+        return await self._checking.check(checks, body, tree, context)
 
     def _check_as_received(self, message: Message, route: str) -> None:
         """Bytes of another format go out unmapped only where a route says so (``mapping: ''``)."""

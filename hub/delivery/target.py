@@ -8,11 +8,13 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hub.api import Outgoing, Reply, Sender
 from hub.delivery.breaker import CircuitBreaker
 from hub.delivery.classify import Verdict
-from hub.delivery.plan import Plan, Prepared, StepError
+from hub.delivery.lookup_readings import LookupFailed
+from hub.delivery.plan import OFF_LOOP_BYTES, Plan, Prepared, StepError
 from hub.delivery.queue import KeyedQueue
 from hub.delivery.rate import TokenBucket
 from hub.delivery.retry import next_delay
@@ -21,16 +23,28 @@ from hub.i18n import t
 from hub.ids import millis_of
 from hub.logs import get_logger
 from hub.masking import mask_text
-from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.message import (
+    CallRecord,
+    CheckRecord,
+    CheckVerdict,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Message,
+    Outcome,
+)
 from hub.metrics import OutboundStats
 from hub.store.base import Store
+
+if TYPE_CHECKING:
+    from hub.checking.checks import Checks
+    from hub.delivery.lookups import Answers
+    from hub.mapping import CompiledMapping
 
 __all__ = ["Budget", "Settled", "Target"]
 
 log = get_logger(__name__)
 
-#: Mapping a body this large would hold up the event loop; it is done in a thread.
-OFF_LOOP_BYTES = 256 << 10
 #: A sender must keep its own timeout; one that doesn't is cut off so much later.
 OVERDUE_S = 5.0
 #: Deliveries read from the store at a time, and bytes of them.
@@ -401,19 +415,27 @@ class Target:
         request: bytes | None = None
         reply: Reply | None = None
         called = False
+        check: CheckRecord | None = None
+        answers: Answers | None = None
         try:
             message = delivery.message
             if message is None:
                 message = await self._load(delivery)
+            mapping = plan.with_lookups(delivery)
+            if mapping is not None:
+                answers = await self._look_up(plan, mapping, delivery, started_us)
+            found = answers.values if answers is not None else None
             if len(message.raw) > OFF_LOOP_BYTES:
-                prepared = await asyncio.to_thread(plan.prepare, delivery, started_us)
+                prepared = await asyncio.to_thread(plan.prepare, delivery, started_us, found)
             else:
-                prepared = plan.prepare(delivery, started_us)
+                prepared = plan.prepare(delivery, started_us, found)
             if len(prepared.bodies) != 1:
                 self.breaker.release()
                 await self._spread(delivery, prepared, started_us)
                 return
             request = prepared.bodies[0]
+            if plan.checks is not None:
+                check = await self._check(plan, plan.checks, delivery, request, started_us)
             called = True
             reply = await self.sender.send(
                 Outgoing(
@@ -430,6 +452,9 @@ class Target:
             verdict = plan.classifier.judge(reply)
         except StepError as error:
             verdict = Verdict.of_failed_step(error.step, error.error)
+            check = error.check
+        except LookupFailed as error:
+            verdict = error.verdict
         except SendError as error:
             verdict = Verdict.of_send_error(error)
             reply = Reply(False, error.response) if error.response else None
@@ -450,7 +475,28 @@ class Target:
             verdict = Verdict(Outcome.TRANSIENT, "hub.unexpected", mask_text(repr(error)), "send")
         took_us = (time.perf_counter_ns() - started) // 1000
         self._account(called, verdict.outcome)
-        self._settle(delivery, verdict, prepared, request, reply, started_us, took_us)
+        params = answers.params if answers is not None else ""
+        self._settle(delivery, verdict, prepared, request, reply, started_us, took_us, check, params)
+
+    async def _look_up(self, plan: Plan, mapping: CompiledMapping, delivery: Delivery, started_us: int) -> Answers:
+        """What the mapping asks for. The time of other systems is not the target's."""
+        task, _ = self._in_flight[delivery.id]
+        self._in_flight[delivery.id] = (task, math.inf)
+        answers = await plan.look_up(mapping, delivery, started_us)
+        limit = asyncio.get_running_loop().time() + plan.bound.contract.timeout + OVERDUE_S
+        self._in_flight[delivery.id] = (task, limit)
+        return answers
+
+    async def _check(self, plan: Plan, checks: Checks, delivery: Delivery, body: bytes, started_us: int) -> CheckRecord:
+        """Raises :class:`StepError` for what must not be sent. The time of a check is not the target's."""
+        task, _ = self._in_flight[delivery.id]
+        self._in_flight[delivery.id] = (task, math.inf)
+        record = await plan.check(checks, delivery, body, started_us)
+        limit = asyncio.get_running_loop().time() + plan.bound.contract.timeout + OVERDUE_S
+        self._in_flight[delivery.id] = (task, limit)
+        if record.verdict is CheckVerdict.REFUSED:
+            raise StepError("validate", checks.failure(record), record)
+        return record
 
     async def _load(self, delivery: Delivery) -> Message:
         stored = await self._store.reader.delivery(delivery.id)
@@ -480,6 +526,8 @@ class Target:
         reply: Reply | None,
         started_us: int,
         took_us: int,
+        check: CheckRecord | None,
+        params: str,
     ) -> None:
         now_us = started_us + took_us
         outcome = verdict.outcome
@@ -519,10 +567,12 @@ class Target:
             code=verdict.code,
             error=verdict.error,
             took_us=took_us,
+            params=params,
             request=request if self._keep_bodies and not sent_as_received else None,
             response=reply.body if reply is not None and reply.body and keep_reply else None,
             mapping=prepared.stamp if prepared is not None else "",
             plugin=self.plan.bound.plugin,
+            check=check,
         )
         self.stats.attempt(outcome, took_us / 1e6)
         if pause is None:

@@ -11,12 +11,12 @@ from hub.i18n import t
 from hub.mapping.codegen import Generator
 from hub.mapping.compiler import expression_error, parse
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
-from hub.mapping.nodes import ExpressionError, Node, PathNode, StepNode, VariableNode
+from hub.mapping.nodes import CallNode, ExpressionError, Node, PathNode, StepNode, VariableNode
 from hub.mapping.paths import Code, Elements, Scope
 from hub.mapping.paths_plain import PlainFormat
 from hub.mapping.program import Rule
 
-__all__ = ["Builder", "TooManyRules", "Value", "leaves"]
+__all__ = ["CALLER_NAMES", "Builder", "TooManyRules", "Value", "leaves"]
 
 #: Most rules of a mapping, its includes counted each time they are used.
 MAX_RULES = 20_000
@@ -71,6 +71,7 @@ class Builder:
     problems: list[Problem] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     included: dict[str, Document] = field(default_factory=dict)
+    provided: frozenset[str] = CALLER_NAMES
     _documents: list[Document] = field(default_factory=list)
     _nesting: int = 0
     _count: int = 0
@@ -122,11 +123,18 @@ class Builder:
                 return node
         return self.path(text)
 
+    def makes_tree(self, leaf: Leaf) -> bool:
+        """Whether a rule can be that of a whole message or document: a computed value, not a text read from a path."""
+        try:
+            return leaf.expr is not None and isinstance(self.parse(leaf.expr), CallNode | VariableNode | StepNode)
+        except ExpressionError:
+            return True  # the rule itself tells
+
     def expression(self, text: Text, scope: Scope, *, condition: bool = False) -> Code:
         before = set(self.generator.unknown_variables)
         node = self.parse(text)
         code = self.generator.compile(self.generator.source.as_condition(node) if condition else node, scope)
-        for name in sorted(self.generator.unknown_variables - before - CALLER_NAMES):
+        for name in sorted(self.generator.unknown_variables - before - self.provided):
             self.problem(
                 text.line,
                 f"${name}",

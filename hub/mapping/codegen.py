@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from hub.i18n import t
-from hub.mapping.functions.base import Function, check_arguments
+from hub.mapping.functions.base import Function, check_arguments, lenient
 from hub.mapping.nodes import (
     ArrayNode,
     BinaryNode,
@@ -68,6 +68,7 @@ class Generator:
         self.place = ("", "")  # mapping and target field that are being written
         self.variables: list[dict[str, Code]] = [{}]
         self.unknown_variables: set[str] = set()
+        self.inlined = 0  # calls of definitions so far
         self.namespace: dict[str, Any] = {
             "__builtins__": {},
             "dict": dict,
@@ -258,6 +259,8 @@ class Generator:
             return Code(self.writer.read(0, ("now",), "instant_text(ctx.now_us)"), "text")
         if node.name == "number":
             raise ExpressionError(t("$number is known inside each: only", "$number 仅在 each: 内可用"), node.at)
+        if node.name == "source":
+            return Code("tree")
         if node.name in ("settings", "message"):
             raise ExpressionError(
                 t(f"${node.name} as a whole is not a value", f"不能整体使用 ${node.name}"),
@@ -302,6 +305,7 @@ class Generator:
         parameters = check_arguments(function, node)
         if function.emit is not None:
             return function.emit(self, node, scope)
+        call, name, node = lenient(function, node)
         texts: list[str] = []
         first = Code("''")
         for position, (argument, parameter) in enumerate(zip(node.arguments, parameters, strict=False)):
@@ -314,13 +318,16 @@ class Generator:
             f"{keyword}={self.argument(value, scope, as_list=keyword in function.lists).text}"
             for keyword, value in node.keywords
         ]
-        self.namespace[f"f_{function.name}"] = function.call
-        return Code(f"f_{function.name}({', '.join(texts)})", function.returns, True)
+        self.namespace[name] = call
+        return Code(f"{name}({', '.join(texts)})", function.returns, True)
 
     def argument(self, node: Node, scope: Scope, *, as_list: bool) -> Code:
         """An argument; in a list position a path means everything it reaches."""
         if as_list and isinstance(node, PathNode):
             return Code(self.charged(self.source.values(self, node, scope).text), "list")
+        if as_list and isinstance(node, CallNode) and (function := self.function(node)).emit_list is not None:
+            check_arguments(function, node)
+            return Code(self.charged(function.emit_list(self, node, scope).text), "list")
         return self.compile(node, scope)
 
     def declared(self, name: str) -> bool:

@@ -11,9 +11,13 @@ from typing import Any
 
 from hub.errors import MappingError, Problem
 from hub.i18n import t
-from hub.mapping.document import MAX_FILE, Document, parse_document
+from hub.mapping.chain import chain_hash, chained, check_chain
+from hub.mapping.definitions import Gathered, gather
+from hub.mapping.document import Document, Text
+from hub.mapping.document_read import MAX_FILE, parse_document
 from hub.mapping.functions import with_plugins
 from hub.mapping.functions.base import Function
+from hub.mapping.lookups import compile_lookups
 from hub.mapping.mapping import CompiledMapping, check_fragment, compile_mapping
 from hub.mapping.tables import CodeTable, load_table
 
@@ -37,6 +41,8 @@ class _Sources:
     tables: dict[str, Path]
     files: dict[str, _File] = field(default_factory=dict)
     loaded: dict[str, tuple[CodeTable, list[Problem]]] = field(default_factory=dict)
+    #: What came of compiling a mapping, failures too: nothing is compiled twice from the same files.
+    results: dict[str, tuple[CompiledMapping | None, list[Problem]]] = field(default_factory=dict)
 
 
 class MappingLibrary:
@@ -54,7 +60,7 @@ class MappingLibrary:
         self._budget = budget
         self._sources = self._scan()
         self._compiled: dict[str, CompiledMapping] = {}
-        self._parts: dict[str, set[str]] = {}  # mapping -> what it includes
+        self._parts: dict[str, set[str]] = {}  # mapping -> what it includes, and its steps with theirs
 
     # -- looking up ----------------------------------------------------------------------------------------------
 
@@ -64,18 +70,16 @@ class MappingLibrary:
         if found is not None:
             return found
         if name not in self._sources.paths:
-            near = difflib.get_close_matches(name, self._sources.paths, 3)
-            raise MappingError(
-                t(f"there is no mapping {name!r}", f"没有映射 {name!r}"),
-                code="mapping.missing",
-                remedy=t(f"did you mean {', '.join(near)}?", f"是否为 {', '.join(near)}？")
-                if near
-                else t("put it below a folder of mappings:", "请将其放入 mappings: 所列目录"),
-            )
+            text, remedy = self._missing(name, self._sources)
+            raise MappingError(text, code="mapping.missing", remedy=remedy)
         compiled, problems = self._compile(name, self._sources)
         if compiled is None:
             errors = [problem for problem in problems if problem.severity == "error"]
-            first = errors[0] if errors else Problem(t("it is a fragment", "这是片段"), key=name)
+            first = (
+                errors[0]
+                if errors
+                else Problem(t("it is a fragment or only defines functions", "这是片段，或仅定义函数"), key=name)
+            )
             more = t(f" (and {len(errors) - 1} more)", f"（另有 {len(errors) - 1} 处）") if len(errors) > 1 else ""
             raise MappingError(
                 f"{first.text}{more}",
@@ -110,6 +114,10 @@ class MappingLibrary:
     def functions(self) -> Mapping[str, Function]:
         """What expressions can call: the built-in functions and those of plugins."""
         return self._functions
+
+    def gathered(self, document: Document) -> Gathered:
+        """The files a mapping consists of, and the functions they define. For tools."""
+        return gather(document, self.document, self._functions)
 
     def problems(self, names: Iterable[str] | None = None) -> list[Problem]:
         """Compile everything as it is on disk and tell everything that is wrong, in the order of the files.
@@ -205,33 +213,104 @@ class MappingLibrary:
 
     # -- compiling -----------------------------------------------------------------------------------------------
 
-    def _compile(self, name: str, sources: _Sources) -> tuple[CompiledMapping | None, list[Problem]]:
-        """(the compiled mapping, None for a fragment or a mapping with errors; everything that is wrong with it)."""
-        file = self._file(name, sources)
-        if file is None:
-            return None, []
-        if file.document.fragment:
-            return None, check_fragment(file.document)
+    def _compile(
+        self, name: str, sources: _Sources, above: tuple[str, ...] = ()
+    ) -> tuple[CompiledMapping | None, list[Problem]]:
+        """(the compiled mapping, None for a fragment or a mapping with errors; everything that is wrong with it).
 
+        ``above``: the mappings of steps this one is a step of.
+        """
+        found = sources.results.get(name)
+        if found is None:
+            file = self._file(name, sources)
+            if file is None:
+                return None, []
+            compile_ = self._compile_steps if file.document.steps else self._compile_rules
+            found = sources.results[name] = compile_(file, sources, (*above, name))
+        return found
+
+    def _compile_steps(
+        self, file: _File, sources: _Sources, chain: tuple[str, ...]
+    ) -> tuple[CompiledMapping | None, list[Problem]]:
+        document = file.document
+        problems = list(document.problems)
+        steps: list[tuple[Text, CompiledMapping]] = []
+        known = set()
+        for number, text in enumerate(document.steps):
+            known.add(text.text)
+            step, wrong = None, self._no_step(text.text, sources, chain)
+            if not wrong:
+                step, found = self._compile(text.text, sources, chain)
+                problems += [problem for problem in found if problem not in problems]
+                known |= self._parts.get(text.text, set())
+                if step is None and not any(problem.severity == "error" for problem in found):
+                    wrong = (
+                        t(f"{text.text} is no whole mapping", f"{text.text} 不是完整的映射"),
+                        t("name a whole mapping", "请指定完整的映射"),
+                    )
+            if wrong:
+                problems.append(Problem(wrong[0], document.file, text.line, f"steps[{number}]", wrong[1]))
+            if step is not None:
+                steps.append((text, step))
+        self._parts[document.name] = known
+        if len(steps) == len(document.steps):
+            problems += check_chain(document, steps)
+        if not steps or any(problem.severity == "error" for problem in problems):
+            return None, problems
+        return chained(document, steps, chain_hash(file.digest, steps)[:_HASH_LENGTH]), problems
+
+    def _no_step(self, name: str, sources: _Sources, chain: tuple[str, ...]) -> tuple[str, str] | None:
+        """Why a name can't be a step, and what to do; None when it can."""
+        if name in chain:
+            cycle = " > ".join([*chain[chain.index(name) :], name])
+            return (
+                t(f"mappings are steps of each other: {cycle}", f"映射互为步骤：{cycle}"),
+                t("leave one of them out", "请去掉其一"),
+            )
+        if name not in sources.paths:
+            return self._missing(name, sources)
+        return None
+
+    def _missing(self, name: str, sources: _Sources) -> tuple[str, str]:
+        near = difflib.get_close_matches(name, sources.paths, 3)
+        return (
+            t(f"there is no mapping {name!r}", f"没有映射 {name!r}"),
+            t(f"did you mean {', '.join(near)}?", f"是否为 {', '.join(near)}？")
+            if near
+            else t("put it below a folder of mappings:", "请将其放入 mappings: 所列目录"),
+        )
+
+    def _compile_rules(
+        self, file: _File, sources: _Sources, chain: tuple[str, ...]
+    ) -> tuple[CompiledMapping | None, list[Problem]]:
         def find(wanted: str) -> Document | None:
             other = self._file(wanted, sources)
             return other.document if other is not None else None
+
+        if file.document.fragment or file.document.shared:
+            return None, check_fragment(file.document, find, self._functions)
 
         def find_table(wanted: str) -> CodeTable | None:
             return self._table(wanted, sources)[0] if wanted in sources.tables else None
 
         document = file.document
         result = compile_mapping(document, find, find_table, self._functions, budget=self._budget)
+        lookups, others, more = compile_lookups(document, find, find_table, self._functions, budget=self._budget)
         problems = list(result.problems)
-        for table in result.tables:
+        for wrong in (*(problem for other in others for problem in other.problems), *more):
+            if wrong not in problems:
+                problems.append(wrong)
+        included = {one.name: one for part in (result, *others) for one in part.included}
+        tables = {table.name: table for part in (result, *others) for table in part.tables}
+        for table in tables.values():
             problems += [problem for problem in self._table(table.name, sources)[1] if problem not in problems]
         if result.run is None or any(problem.severity == "error" for problem in problems):
             return None, problems
-        self._parts[name] = {document.name for document in result.included}
+        self._parts[document.name] = set(included)
         digest = hashlib.sha256(file.digest.encode())
-        for other in sorted(document.name for document in result.included):
+        for other in sorted(included):
             digest.update(f"{other}:{sources.files[other].digest}".encode())
-        for table in sorted(result.tables, key=lambda table: table.name):
+        for table in sorted(tables.values(), key=lambda table: table.name):
             digest.update(f"{table.name}:{table.hash}".encode())
         compiled = CompiledMapping(
             document.name,
@@ -243,5 +322,6 @@ class MappingLibrary:
             document.split is not None,
             result.source,
             result.run,
+            lookups=lookups,
         )
         return compiled, problems

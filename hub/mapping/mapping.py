@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub.errors import Problem
+from hub.errors import MappingError, Problem
 from hub.i18n import t
-from hub.mapping.builder import Builder, TooManyRules
+from hub.mapping.builder import CALLER_NAMES, Builder, TooManyRules
 from hub.mapping.codegen import Generator
 from hub.mapping.context import Context
+from hub.mapping.definitions import gather
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
-from hub.mapping.formats import V3_CODECS, XML_CODECS, source_format
+from hub.mapping.formats import V3_CODECS, XML_CODECS, kind_of_tree, source_format
 from hub.mapping.functions.base import Function
 from hub.mapping.nodes import ExpressionError
 from hub.mapping.paths import Scope
@@ -27,8 +28,39 @@ __all__ = ["Compilation", "CompiledMapping", "check_fragment", "compile_mapping"
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledLookup:
+    """A value a mapping needs from elsewhere. ``ask`` gives the request, or the business keys, none when ``when:`` does not hold.
+
+    ``system`` is the interface that is asked, in ``codec``; else ``store`` is the type of the messages that are searched, of
+    ``source`` ("" of any), by ``keys``. ``read`` makes the value of the answer's tree; None: the tree itself is it.
+    """
+
+    name: str
+    file: str
+    line: int
+    system: str
+    store: str
+    source: str
+    codec: str
+    keys: tuple[str, ...]
+    cache: float  # seconds
+    required: bool
+    ask: Callable[[Any, Context], list[Any]]
+    read: Callable[[Any, Context], list[Any]] | None
+
+    def value(self, tree: Any, context: Context) -> Any:
+        """What an answer says; None when there is nothing. Raises :class:`~hub.errors.MappingError`."""
+        found = [tree] if self.read is None else self.read(tree, context)
+        return found[0] if found and found[0] not in (None, "", [], {}) else None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledMapping:
-    """``hash``: 12 hexadecimal digits of the file with its includes and code tables. ``splits``: may give several targets."""
+    """``hash``: 12 hexadecimal digits of the file with its includes and code tables. ``splits``: may give several targets.
+
+    ``parts``: of a mapping of steps the mappings it runs, in order, none of them of steps itself. ``lookups``: what must be
+    found before it runs, and handed over among the variables of the context.
+    """
 
     name: str
     file: str
@@ -39,6 +71,8 @@ class CompiledMapping:
     splits: bool
     source: str
     _run: Callable[[Any, Context], list[Any]]
+    parts: tuple[CompiledMapping, ...] = ()
+    lookups: tuple[CompiledLookup, ...] = ()
 
     @property
     def stamp(self) -> str:
@@ -50,6 +84,19 @@ class CompiledMapping:
 
         Raises :class:`~hub.errors.MappingError` and nothing else. The source tree is not changed.
         """
+        for lookup in self.lookups:
+            if lookup.name not in context.variables:
+                raise MappingError(
+                    t(f"lookup {lookup.name} has not been made", f"未执行查询 {lookup.name}"),
+                    file=lookup.file,
+                    line=lookup.line,
+                    target=f"lookups.{lookup.name}",
+                    code="mapping.lookup",
+                    remedy=t(
+                        "give its value: lookups: of a test, --lookups of a command",
+                        "请给出其值：测试的 lookups:、命令的 --lookups",
+                    ),
+                )
         return self._run(tree, context)
 
 
@@ -81,10 +128,12 @@ def compile_mapping(
             tables[name] = found
         return found
 
-    generator = Generator(source_format(document.source_codec), functions, table)
+    source = source_format(document.source_codec, empty_absent=document.empty_absent)
+    gathered = gather(document, find, functions)
+    generator = Generator(source, {**functions, **gathered.functions}, table)
     if budget:
         generator.budget = budget
-    builder = Builder(generator, document, find)
+    builder = Builder(generator, document, find, provided=CALLER_NAMES | document.lookups.keys())
     program = None
     try:
         _write(builder, document)
@@ -97,9 +146,13 @@ def compile_mapping(
         builder.problem(document.fields_line, "fields", error.text, error.remedy)
     except RecursionError:
         builder.problem(document.fields_line, "fields", t("nested too deeply", "嵌套过深"))
-    included = list(builder.included.values())
+    included = list({other.name: other for other in (*builder.included.values(), *gathered.used)}.values())
     problems = list(document.problems)
-    for found in (*(problem for other in included for problem in other.problems), *builder.problems):
+    for found in (
+        *(problem for other in included for problem in other.problems),
+        *gathered.problems,
+        *builder.problems,
+    ):
         if found not in problems:
             problems.append(found)
     compilation = Compilation(problems, included, list(tables.values()))
@@ -108,13 +161,22 @@ def compile_mapping(
     return compilation
 
 
-def check_fragment(document: Document) -> list[Problem]:
-    """What can be told of a fragment by itself: its shape, and the syntax of its expressions."""
+def check_fragment(
+    document: Document, find: Callable[[str], Document | None], functions: Mapping[str, Function]
+) -> list[Problem]:
+    """What can be told of a fragment by itself: its shape, its definitions, and the syntax of its expressions."""
     builder = Builder(Generator(source_format(document.source_codec), {}), document, lambda name: None)
     for text, key in _texts(document.fields, ""):
         with builder.guard(text, key):
             builder.parse(text)
-    return [*document.problems, *(problem for problem in builder.problems if problem not in document.problems)]
+    found = [*gather(document, find, functions).problems, *builder.problems]
+    if document.lookups:
+        told = t(
+            "lookups stand in the mapping that is run, not in what it includes",
+            "lookups 须写在被执行的映射中，而非被包含的映射",
+        )
+        found.append(Problem(told, document.file, min(one.line for one in document.lookups.values()), "lookups"))
+    return [*document.problems, *(problem for problem in found if problem not in document.problems)]
 
 
 def _texts(rules: Rules | None, target: str) -> Iterator[tuple[Text, str]]:
@@ -142,6 +204,9 @@ def _write(builder: Builder, document: Document) -> None:
     ):
         if namespaces and codec not in XML_CODECS:
             builder.problem(1, f"{key}.namespaces", t("only XML has namespaces", "只有 XML 有命名空间"))
+    if document.empty_absent and kind_of_tree(document.source_codec) != "json":
+        text = t("this source knows no empty values", "该来源没有空值")
+        builder.problem(1, "from.empty", text, t("it is for json and other plain trees", "仅用于 json 等普通树"))
     writer, scope = builder.generator.writer, builder.generator.root
     builder.at(document.fields_line, "")
     writer.line("found = []")

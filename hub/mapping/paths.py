@@ -64,7 +64,7 @@ class SourceFormat(ABC):
 
     name: ClassVar[str]
     #: "" read from a path means that nothing is there.
-    empty_is_absent: ClassVar[bool] = False
+    empty_is_absent: bool = False
     #: Inside filters ``=`` compares, as in XPath.
     single_equals: ClassVar[bool] = False
 

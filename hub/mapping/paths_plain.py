@@ -40,6 +40,9 @@ class PlainFormat(SourceFormat):
 
     name = "json"
 
+    def __init__(self, *, empty_is_absent: bool = False) -> None:
+        self.empty_is_absent = empty_is_absent
+
     def path_help(self) -> str:
         return "order.items[0].code, $.a['odd key'], .relative"
 
@@ -136,7 +139,8 @@ class PlainFormat(SourceFormat):
         return found
 
     def values(self, generator: Generator, path: PathNode, scope: Scope) -> Code:
-        return Code(self.elements(generator, path, scope).plain, "list")
+        found = self.elements(generator, path, scope).plain
+        return Code(f"filled({found})" if self.empty_is_absent else found, "list")
 
     def elements(self, generator: Generator, path: PathNode, scope: Scope) -> Elements:
         writer = generator.writer

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
     from hub.mapping.expression import Parser
 
-__all__ = ["XmlFormat"]
+__all__ = ["XmlFormat", "split_steps"]
 
 
 class XmlFormat(SourceFormat):
@@ -68,7 +68,7 @@ class XmlFormat(SourceFormat):
         origin = self._origin(generator, path, scope)
         if path.up and origin.kind == "value":
             return Code(origin.variable, "text")
-        steps, end = _split(path.steps)
+        steps, end = split_steps(path.steps)
         if end.kind == "test":
             return self._test(generator, steps, end, origin, scope)
         return Code(self._first(generator, steps, end, path.up, origin), "text")
@@ -96,7 +96,7 @@ class XmlFormat(SourceFormat):
         origin = self._origin(generator, path, scope)
         if path.up and origin.kind == "value":
             return Code(f"({origin.variable},)", "list")
-        steps, end = _split(path.steps)
+        steps, end = split_steps(path.steps)
         return Code(self._all(generator, steps, end, path.up, origin), "list")
 
     def _all(self, g: Generator, steps: tuple[XmlStep, ...], end: XmlStep, up: int, origin: Scope) -> str:
@@ -113,7 +113,7 @@ class XmlFormat(SourceFormat):
         origin = self._origin(generator, path, scope)
         if path.up and origin.kind == "value":
             return Elements(f"({origin.variable},)", "value")
-        steps, end = _split(path.steps)
+        steps, end = split_steps(path.steps)
         if end.kind in ("attribute", "text", "name"):
             return Elements(self._all(generator, steps, end, path.up, origin), "value")
         return Elements(self._nodes(generator, steps, path.up, origin), "element")
@@ -200,7 +200,7 @@ class XmlFormat(SourceFormat):
         return found
 
     def _test(self, g: Generator, steps: tuple[XmlStep, ...], end: XmlStep, origin: Scope, scope: Scope) -> Code:
-        before, last = _split(steps)
+        before, last = split_steps(steps)
         values = self._all(g, before, last, 1, origin)
         equal = end.operator == "=="
         if end.literal == "":
@@ -214,7 +214,7 @@ class XmlFormat(SourceFormat):
         return Code(f"{'matched' if equal else 'unmatched'}({values}, {code.text})", "bool", True)
 
 
-def _split(steps: tuple[XmlStep, ...]) -> tuple[tuple[XmlStep, ...], XmlStep]:
+def split_steps(steps: tuple[XmlStep, ...]) -> tuple[tuple[XmlStep, ...], XmlStep]:
     """(the steps that lead to elements, what is read of these: themselves, an attribute, their text or name)."""
     if steps and steps[-1].kind not in ("child", "descendant"):
         return steps[:-1], steps[-1]
@@ -228,7 +228,7 @@ def _simple_test(condition: Node | None) -> tuple[tuple[XmlStep, ...], XmlStep, 
     end = condition.steps[-1]
     if end.kind != "test" or end.operator != "==" or not end.literal:
         return None
-    steps, last = _split(condition.steps[:-1])
+    steps, last = split_steps(condition.steps[:-1])
     if any(step.predicates for step in steps):
         return None
     return steps, last, end.literal

@@ -255,6 +255,11 @@ def as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def filled(values: Sequence[Any]) -> Sequence[Any]:
+    """A list without its empty texts."""
+    return values if "" not in values else [value for value in values if value != ""]
+
+
 def missing() -> NoReturn:
     raise FunctionError(
         t("a required value is absent", "必填值缺失"),
@@ -289,6 +294,7 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "message_value": message_value,
     "instant_text": instant_text,
     "as_list": as_list,
+    "filled": filled,
     "plain_text": plain_text,
     "missing": missing,
     "over_budget": over_budget,

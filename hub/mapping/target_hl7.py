@@ -14,6 +14,7 @@ from hub.codecs.hl7v2 import Hl7Codec, Hl7Message, Segment
 from hub.i18n import t
 from hub.mapping.builder import Builder
 from hub.mapping.document import Document, Field, Leaf, ListRule, ObjectRule, Rules, Text
+from hub.mapping.functions.documents import message_of
 from hub.mapping.nodes import ExpressionError, PathNode
 from hub.mapping.paths import Scope
 from hub.mapping.paths_hl7 import Hl7Format
@@ -77,9 +78,12 @@ class Hl7Target:
         self._message = self._writer.assign("tree.copy()" if document.base else "new_message()")
         for path in document.remove:
             self._remove(path)
-        if isinstance(document.fields, ObjectRule) and document.fields.each is None:
-            with self._builder.when(document.fields.when, scope, ""):
-                self._fields(document.fields, scope, "", None)
+        fields = document.fields
+        if isinstance(fields, ObjectRule) and fields.each is None:
+            with self._builder.when(fields.when, scope, ""):
+                self._fields(fields, scope, "", None)
+        elif isinstance(fields, Leaf) and self._builder.makes_tree(fields) and fields.expr and not document.base:
+            self._whole(fields.expr, scope)
         elif document.fields is not None:
             self._builder.problem(
                 document.fields_line,
@@ -88,6 +92,15 @@ class Hl7Target:
                 t("e.g. PID-5.1: …, or OBX: {each: …}", "例如 PID-5.1: …，或 OBX: {each: …}"),
             )
         return self._message
+
+    def _whole(self, text: Text, scope: Scope) -> None:
+        """The whole message is the value of an expression."""
+        with self._builder.guard(text, "fields"):
+            self._builder.at(text.line, "fields", text.text)
+            self._builder.generator.namespace["message_of"] = message_of
+            value = self._builder.expression(text, scope)
+            self._writer.line(f"{self._message} = message_of({value.text})")
+            self._writer.line(f"if {self._message} is None: missing()")
 
     def _remove(self, path: Text) -> None:
         found = _REMOVE.fullmatch(path.text)

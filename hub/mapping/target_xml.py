@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from hub.i18n import t
 from hub.mapping.builder import Builder
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
+from hub.mapping.functions.documents import document_of
 from hub.mapping.nodes import ExpressionError, PathNode
 from hub.mapping.paths import Scope
 from hub.mapping.paths_xml import XmlFormat
@@ -105,7 +106,13 @@ class XmlTarget:
     # -- the document ----------------------------------------------------------------------------------------------
 
     def _root(self, rule: Rules, line: int, scope: Scope) -> None:
-        if isinstance(rule, ObjectRule) and rule.each is None:
+        if isinstance(rule, Leaf) and self._builder.makes_tree(rule) and rule.expr is not None and not self._base:
+            with self._builder.guard(rule.expr, "fields"):
+                self._builder.at(rule.expr.line, "fields", rule.expr.text)
+                self._builder.generator.namespace["document_of"] = document_of
+                value = self._builder.expression(rule.expr, scope)
+                self._writer.line(f"{self._document} = document_of({value.text})")
+        elif isinstance(rule, ObjectRule) and rule.each is None:
             with self._builder.when(rule.when, scope, ""):
                 self._parts(rule, scope, "", "")
         else:

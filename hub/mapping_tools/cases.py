@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_NOW", "Case", "Given", "TestFile", "load_tests"]
 
 #: The time of a test that names none: tests must not depend on the clock.
 DEFAULT_NOW = "2026-01-15T09:30:00+08:00"
-_EXPECTATIONS = ("output", "output_file", "contains", "paths", "count", "error")
+_EXPECTATIONS = ("output", "output_file", "contains", "paths", "count", "asks", "error")
 
 
 def _as_list(value: Any) -> Any:
@@ -63,6 +63,7 @@ class Given(Model):
 
     settings: dict[str, Any] = Field(default_factory=dict)
     variables: dict[str, Any] = Field(default_factory=dict)
+    lookups: dict[str, Any] = Field(default_factory=dict)
     message: MessageFacts = MessageFacts()
     now: Time = DEFAULT_NOW
     encoding: str = ""
@@ -75,7 +76,7 @@ class Given(Model):
         now = instant(self.now if "now" in self.model_fields_set else defaults.now)
         return Circumstances(
             settings={**defaults.settings, **self.settings},
-            variables={**defaults.variables, **self.variables},
+            variables={**defaults.variables, **defaults.lookups, **self.variables, **self.lookups},
             now_us=now,
             message_id=message_id(message.id),
             source=message.source,
@@ -106,6 +107,7 @@ class Case(Given):
     contains: Any = None
     paths: dict[str, Any] = Field(default_factory=dict)
     count: int | None = Field(None, ge=0)
+    asks: dict[str, Any] = Field(default_factory=dict)
     error: ExpectedError | None = None
 
     def says(self, key: str) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.errors import HubError
+from hub.mapping import CompiledMapping
+from hub.mapping.chain import readable
 from hub.mapping.document import Document, Leaf, Text
 from hub.mapping.nodes import Node, PathNode
 from hub.mapping_tools.places import Place, Places, places_of
@@ -54,7 +56,10 @@ class NeverWritten:
 
 @dataclass(slots=True)
 class Coverage:
-    """``required``: fields the target's schema demands and no case wrote. ``failed``: input -> why it could not be looked at."""
+    """``required``: fields the target's schema demands and no case wrote. ``failed``: input -> why it could not be looked at.
+
+    ``steps``: of a mapping of steps one for each, which have everything but ``inputs`` and ``failed``.
+    """
 
     mapping: str
     inputs: list[str] = field(default_factory=list)
@@ -66,6 +71,7 @@ class Coverage:
     fields: int = 0  # of the target, with a rule
     paths: int = 0  # of the source, in rules
     copies: bool = False  # the target starts from a copy of the source, so that everything is sent on
+    steps: list[Coverage] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -84,6 +90,7 @@ class Coverage:
                 {"target": n.target, "file": n.file, "line": n.line, "rule": n.rule} for n in self.never_written
             ],
             "required_never_written": self.required,
+            "steps": [step.as_dict() for step in self.steps],
         }
 
 
@@ -100,6 +107,39 @@ def coverage(
     Conditions don't count: a field is read if a rule reads it for any element, whether it ran or not. Raises
     :class:`HubError` for a mapping with errors and for a format whose places are not known.
     """
+    parts = bench.parts(name)
+    if len(parts) == 1:
+        return _coverage(bench, parts[0].name, inputs, schema, clear=clear)
+    result = Coverage(bench.library.get(name).stamp)
+    given = list(inputs)
+    result.inputs = [one.name for one in given]
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        step = _coverage(bench, part.name, given, schema if last else None, clear=clear)
+        step.inputs = list(dict.fromkeys(step.inputs))  # one may have become several
+        result.steps.append(step)
+        result.failed |= {failed: f"{part.name}: {text}" for failed, text in step.failed.items()}
+        if not last:
+            given = list(_handed_on(part, parts[number + 1], given, result))
+    result.inputs = [one for one in result.inputs if one not in result.failed]
+    return result
+
+
+def _handed_on(part: CompiledMapping, after: CompiledMapping, inputs: list[Input], result: Coverage) -> Iterator[Input]:
+    """What the step after gets."""
+    for given in inputs:
+        if given.name in result.failed:
+            continue
+        try:
+            for tree in part.run(given.tree, given.context):
+                yield Input(given.name, readable(after, tree), given.context)
+        except HubError as error:
+            result.failed[given.name] = error.text
+
+
+def _coverage(
+    bench: Workbench, name: str, inputs: Iterable[Input], schema: Mapping[str, Any] | None, *, clear: bool
+) -> Coverage:
     document = bench.document(name)
     result = Coverage(bench.library.get(name).stamp, copies=document.base)
     everything = bench.walk(document, None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hub.errors import HubError, MappingError
 from hub.i18n import t
+from hub.mapping import CompiledMapping
+from hub.mapping.chain import readable
 from hub.mapping.functions.choice import chosen_rows
 from hub.mapping.nodes import (
     CallNode,
@@ -25,10 +28,11 @@ from hub.mapping_tools.explanation import Explanation, Field, Lookup, Origin, Pa
 from hub.mapping_tools.places import Places, places_of
 from hub.mapping_tools.scope import Evaluator, Frame, Named
 from hub.mapping_tools.shown import shown
-from hub.mapping_tools.steps import MISSING, at, parse_steps, steps_text
+from hub.mapping_tools.steps import MISSING, at, steps_text
 from hub.mapping_tools.uses import uses
 from hub.mapping_tools.walk import Condition, Made, Walk
 from hub.mapping_tools.walk_hl7 import Spot, parse_spot
+from hub.mapping_tools.walk_plain import PlainWalk
 from hub.mapping_tools.workbench import Input, Workbench
 from hub.validation import did_you_mean
 
@@ -43,9 +47,83 @@ def explain(
 ) -> Explanation:
     """Trace a target field, or all fields of an object or list, back to the input.
 
-    ``output`` counts from 1 among the targets of a mapping that splits. Values are masked unless ``clear``. Raises :class:`HubError` for a
-    target no rule writes, and for a mapping that can't be run at all on this input.
+    ``output`` counts from 1 among the targets of a mapping that splits. Values are masked unless ``clear``. What the last of several
+    steps reads is traced in the step before. Raises :class:`HubError` for a target no rule writes, and for a mapping that can't be run at all on
+    this input.
     """
+    parts = bench.parts(name)
+    if len(parts) == 1:
+        return _explain(bench, parts[0].name, given, target, output, clear)
+    stages = list(_stages(parts, given))
+    total = len(stages[-1])
+    if (total and output > total) or not stages[-2]:
+        raise HubError(t(f"there are {total} outputs", f"共有 {total} 个输出"), code="mapping.no_output")
+    within, source = (stages[-1][output - 1].number, stages[-1][output - 1].source) if total else (1, 0)
+    taken = stages[-2][source]
+    whole = latest = _explain(bench, parts[-1].name, taken.given, target, within, clear)
+    whole.output, whole.outputs = output, total
+    for part, stage in zip(parts[-2::-1], stages[-3::-1], strict=True):
+        found = _explain_all(bench, part.name, stage[taken.source].given, list(_origins(latest)), taken.number, clear)
+        if found is None:
+            break
+        latest.before, latest, taken = found, found, stage[taken.source]
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """An input of a step: output ``number``, from 1, that the step before made of its input ``source``, from 0."""
+
+    given: Input
+    number: int = 1
+    source: int = 0
+
+
+def _stages(parts: Sequence[CompiledMapping], given: Input) -> Iterator[list[_Stage]]:
+    """The inputs of every step, and the outputs of the last."""
+    stage = [_Stage(given)]
+    yield stage
+    for number, part in enumerate(parts):
+        after = parts[number + 1] if number + 1 < len(parts) else None
+        stage = [
+            _Stage(Input(given.name, tree if after is None else readable(after, tree), given.context), count, source)
+            for source, one in enumerate(stage)
+            for count, tree in enumerate(part.run(one.given.tree, given.context), 1)
+        ]
+        yield stage
+
+
+def _origins(found: Explanation) -> Iterator[str]:
+    """The paths of everything read."""
+    for one in found.fields:
+        for part in (one.rule, *one.conditions, *one.variables):
+            for read in part.reads:
+                yield from (origin.path for origin in read.origins)
+
+
+def _explain_all(
+    bench: Workbench, name: str, given: Input, targets: Sequence[str], output: int, clear: bool
+) -> Explanation | None:
+    """Where a step took several of its targets from; None when that can't be told of any."""
+    result: Explanation | None = None
+    told: list[str] = []
+    for target in dict.fromkeys(targets):
+        try:
+            found = _explain(bench, name, given, target, output, clear)
+        except HubError:
+            continue
+        told.append(target)
+        if result is None:
+            result = found
+        else:
+            result.fields += [one for one in found.fields if one not in result.fields]
+        result.target = ", ".join(told)
+        if len(result.fields) >= MAX_FIELDS:
+            break
+    return result
+
+
+def _explain(bench: Workbench, name: str, given: Input, target: str, output: int, clear: bool) -> Explanation:
     document = bench.document(name)
     walk = bench.walk(document, given)
     chosen = [made for made in walk.made if made.output == output - 1]
@@ -75,9 +153,10 @@ def _wanted(walk: Walk, chosen: list[Made], target: str) -> list[tuple[Made, tup
         # A part of what is asked for may have been written by one rule and another part by another.
         found = written or found
     else:
-        steps = parse_steps(target)
+        assert isinstance(walk, PlainWalk)  # noqa: S101 - all but those for HL7 v2 are
+        steps = walk.target_steps(target)
         for made in chosen:
-            own = made.spot if None not in steps else parse_steps(made.pattern)
+            own = made.spot if None not in steps else walk.target_steps(made.pattern)
             if own[: len(steps)] == steps:
                 found.append((made, ()))
             elif steps[: len(own)] == own and (
@@ -115,7 +194,8 @@ class _Tracer:
         target = made.target
         if steps:
             value = at(value, steps)
-            target = steps_text((*made.spot, *steps))
+            path = (*made.spot, *steps)
+            target = self._walk.target_text(path) if isinstance(self._walk, PlainWalk) else steps_text(path)
         variables: dict[int, Part] = {}
         rule = Part("", made.text, made.document.file, leaf.line)
         if leaf.expr is not None:

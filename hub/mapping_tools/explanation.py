@@ -95,6 +95,7 @@ class Explanation:
     outputs: int
     fields: list[Field] = field(default_factory=list)
     failure: str = ""  # why the mapping as a whole can't be run on this input
+    before: Explanation | None = None  # of a mapping of steps: where the step before took what was read here
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -104,6 +105,7 @@ class Explanation:
             "outputs": self.outputs,
             "failure": self.failure,
             "fields": [one.as_dict() for one in self.fields],
+            "before": self.before.as_dict() if self.before is not None else None,
         }
 
 

@@ -34,6 +34,7 @@ _STYLE = """
 body { font: 10pt/1.45 "Noto Sans", "Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", sans-serif;
   color: #111; background: #fff; max-width: 182mm; margin: 8mm auto; padding: 0 4mm; }
 h1 { font-size: 16pt; margin: 0 0 2mm; } h2 { font-size: 12pt; margin: 7mm 0 2mm; } h3 { font-size: 10pt; margin: 5mm 0 1mm; }
+h1.step { font-size: 14pt; margin-top: 10mm; break-after: avoid; }
 p { margin: 0 0 2mm; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; margin: 0 0 3mm; }
 th, td { border: 0.3mm solid #999; padding: 1mm 1.5mm; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
@@ -50,7 +51,67 @@ code { font: 8.5pt/1.4 "Noto Sans Mono", "Noto Sans Mono CJK SC", Consolas, Menl
 
 def page(bench: Workbench, name: str) -> str:
     """The page, in the language of this process; raises :class:`HubError` for a mapping with errors."""
-    return _Page(bench, name).html()
+    mapping = bench.library.get(name)
+    if not mapping.parts:
+        one = _Page(bench, name)
+        return _html(name, [one.facts(), *one.rules(), _signatures(mapping.stamp)])
+    body = [_steps_facts(mapping)]
+    for number, part in enumerate(mapping.parts, 1):
+        step = _Page(bench, part.name)
+        body.append(f'<h1 class="step">{escape(t(f"Step {number}: {part.name}", f"步骤 {number}：{part.name}"))}</h1>')
+        body += [step.facts(), *step.rules()]
+    return _html(name, [*body, _signatures(mapping.stamp)])
+
+
+def _html(name: str, parts: Iterable[str]) -> str:
+    title = t(f"Mapping {name}", f"映射 {name}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="{"zh-CN" if language() == "zh" else "en"}">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _facts_table(facts: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{text}</td></tr>" for name, text in facts if text)
+    return f'<table class="facts"><tbody>{rows}</tbody></table>'
+
+
+def _description(file: str) -> str:
+    try:
+        data = load(file).data
+    except HubError:
+        return ""
+    return str(data.get("description") or "") if isinstance(data, dict) else ""
+
+
+def _steps_facts(mapping: CompiledMapping) -> str:
+    return _facts_table(
+        [
+            (t("Purpose", "用途"), escape(_description(mapping.file))),
+            (t("Source", "来源"), _code(mapping.source_codec)),
+            (t("Target", "目标"), _code(mapping.target_codec)),
+            (t("Steps", "步骤"), "<br>".join(_code(part.stamp) for part in mapping.parts)),
+            (t("Version", "版本"), _code(mapping.stamp)),
+        ]
+    )
+
+
+def _signatures(stamp: str) -> str:
+    head = ("", t("sending party", "发送方"), t("receiving party", "接收方"))
+    lines = (
+        t("organisation", "单位（盖章）"),
+        t("name", "姓名"),
+        t("position", "职务"),
+        t("signature", "签字"),
+        t("date", "日期"),
+    )
+    rows = [_row(escape(line), "", "") for line in lines]
+    text = t(f"Both parties confirm the mapping in the version {stamp}.", f"双方确认本映射，版本 {stamp}。")
+    title = t("Signatures of both parties", "双方签字确认")
+    return f"<h2>{escape(title)}</h2><p>{escape(text)}</p>{_table('sign', head, rows)}"
 
 
 def _code(text: str) -> str:
@@ -80,37 +141,16 @@ class _Page:
         self._keys: dict[int, int] = {}  # rule -> line of its key
         self._tables: dict[str, CodeTable] = {}
 
-    def html(self) -> str:
-        title = t(f"Mapping {self._document.name}", f"映射 {self._document.name}")
-        parts = [
-            f"<h1>{escape(title)}</h1>",
-            self._facts(),
-            self._variables(),
-            self._fields(),
-            self._code_tables(),
-            self._signatures(),
-        ]
-        return (
-            f'<!DOCTYPE html>\n<html lang="{"zh-CN" if language() == "zh" else "en"}">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n"
-            + "\n".join(part for part in parts if part)
-            + "\n</body>\n</html>\n"
-        )
+    def rules(self) -> list[str]:
+        """Variables, fields and the code tables these use."""
+        return [self._variables(), self._fields(), self._code_tables()]
 
     # -- head ----------------------------------------------------------------------------------------------------
 
-    def _description(self) -> str:
-        try:
-            data = load(self._document.file).data
-        except HubError:
-            return ""
-        return str(data.get("description") or "") if isinstance(data, dict) else ""
-
-    def _facts(self) -> str:
+    def facts(self) -> str:
         document, mapping = self._document, self._mapping
         facts = [
-            (t("Purpose", "用途"), escape(self._description())),
+            (t("Purpose", "用途"), escape(_description(self._document.file))),
             (t("Source", "来源"), _code(document.source_codec)),
             (t("Message types", "消息类型"), ", ".join(_code(kind) for kind in document.types)),
             (t("Target", "目标"), _code(document.target_codec)),
@@ -120,11 +160,24 @@ class _Page:
                 t("Starts from", "基础"),
                 escape(t("a copy of the source message", "来源消息的副本")) if document.base else "",
             ),
+            (
+                t("Looked up", "查询"),
+                "<br>".join(
+                    f"{_code('$' + one.name)} ← {_code(one.system or one.store)} {escape(one.source)}"
+                    for one in document.lookups.values()
+                ),
+            ),
+            (
+                t("Functions", "函数"),
+                "<br>".join(
+                    _code(f"{one.name}({', '.join(one.parameters)}) = {one.body.text}")
+                    for one in document.definitions.values()
+                ),
+            ),
             (t("Taken out first", "先删除"), ", ".join(_code(path.text) for path in document.remove)),
             (t("Version", "版本"), _code(mapping.stamp)),
         ]
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{text}</td></tr>" for name, text in facts if text)
-        return f'<table class="facts"><tbody>{rows}</tbody></table>'
+        return _facts_table(facts)
 
     # -- fields --------------------------------------------------------------------------------------------------
 
@@ -174,8 +227,8 @@ class _Page:
         for asked in self._walk.asked:
             if asked.keyword.startswith("vars."):
                 name = "$" + asked.keyword.removeprefix("vars.")
-                document = next(d for d in self._documents() if d.file == asked.file)
-                note = self._note(document, lines=(asked.text.line,))
+                document = next((d for d in self._documents() if d.file == asked.file), None)
+                note = self._note(document, lines=(asked.text.line,)) if document is not None else ""
                 row = _row(_code(name), self._sources(asked.text, asked.frame), _code(asked.text.text), note)
                 if row not in rows:
                     rows.append(row)
@@ -185,12 +238,15 @@ class _Page:
         return f"<h2>{escape(t('Values with a name', '命名值'))}</h2>" + _table("fields", head, rows, 4)
 
     def _documents(self) -> list[Document]:
-        found = [self._document]
+        found = {self._document.name: self._document}
         for item in self._walk.outline:
             document = item.document if isinstance(item, Made) else item.here.document
-            if document not in found:
-                found.append(document)
-        return found
+            found.setdefault(document.name, document)
+            for include in item.includes if isinstance(item, Made) else item.here.includes:
+                within = self._bench.library.document(include.name)
+                if within is not None:
+                    found.setdefault(within.name, within)
+        return list(found.values())
 
     def _fields(self) -> str:
         rows = [self._made(item) if isinstance(item, Made) else self._group(item) for item in self._walk.outline]
@@ -270,20 +326,3 @@ class _Page:
                 more = len(found.rows) - MAX_ROWS
                 parts.append(f"<p class=small>{escape(t(f'… and {more} more rows', f'…… 另有 {more} 行'))}</p>")
         return "\n".join(parts)
-
-    def _signatures(self) -> str:
-        head = ("", t("sending party", "发送方"), t("receiving party", "接收方"))
-        lines = (
-            t("organisation", "单位（盖章）"),
-            t("name", "姓名"),
-            t("position", "职务"),
-            t("signature", "签字"),
-            t("date", "日期"),
-        )
-        rows = [_row(escape(line), "", "") for line in lines]
-        text = t(
-            f"Both parties confirm the mapping in the version {self._mapping.stamp}.",
-            f"双方确认本映射，版本 {self._mapping.stamp}。",
-        )
-        title = t("Signatures of both parties", "双方签字确认")
-        return f"<h2>{escape(title)}</h2><p>{escape(text)}</p>{_table('sign', head, rows)}"

@@ -50,10 +50,11 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
         "title": _both("Mapping", "映射"),
         "type": "object",
         "additionalProperties": False,
-        "required": ["from", "to"],
         "anyOf": [
-            {"required": ["fields"]},
-            {"properties": {"to": {"required": ["base"]}}},
+            {"required": ["steps"], "properties": dict.fromkeys(("from", "to", "fields"), False)},
+            {"required": ["define"], "properties": dict.fromkeys(("from", "to", "fields", "steps"), False)},
+            {"required": ["from", "to", "fields"]},
+            {"required": ["from", "to"], "properties": {"to": {"required": ["base"]}}},
         ],
         "properties": {
             "mapping": {
@@ -79,6 +80,15 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
                         "examples": [["ADT^A01", "ADT^A08"]],
                     },
+                    "empty": {
+                        "const": "absent",
+                        "description": _both("JSON: an empty text is no value.", "JSON：空文本视为没有值。"),
+                    },
+                    "namespaces": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                        "description": _both("XML: prefixes of paths.", "XML：路径中的前缀。"),
+                    },
                 },
             },
             "to": {
@@ -103,10 +113,80 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                     },
                 },
             },
+            "steps": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": "string", "minLength": 1},
+                "description": _both(
+                    "Mappings that run one after the other, each on what the one before makes. Nothing but mapping: and description: goes with it.",
+                    "依次执行的映射，每个以前一个的结果为来源；只能与 mapping:、description: 同用。",
+                ),
+                "examples": [["canonical/lab_report_from_v2", "cda/lab_report"]],
+            },
             "when": _expression(
                 "A condition; when it does not hold there is no target.", "条件；不成立时没有目标。", listed
             ),
             "split": _path("One target for each element this path reaches.", "路径所及的每个元素各生成一份目标。"),
+            "lookups": {
+                "type": "object",
+                "description": _both(
+                    "Values from earlier messages or from other systems, found before the mapping runs, used as $name.",
+                    "取自此前消息或其他系统的值，映射执行前查得，以 $名称 引用。",
+                ),
+                "additionalProperties": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "oneOf": [
+                        {"required": ["system", "request"], "properties": dict.fromkeys(("source", "keys"), False)},
+                        {"required": ["store", "keys"], "properties": dict.fromkeys(("request", "cache"), False)},
+                    ],
+                    "properties": {
+                        "system": _path("The interface that is asked: system/interface.", "被查询的接口：系统/接口。"),
+                        "request": {**rule, "description": _both("The request, as fields.", "请求，写法同 fields。")},
+                        "store": _path("The type of the messages searched.", "所查消息的类型。"),
+                        "source": _path("The system or interface they came from.", "消息来源的系统或接口。"),
+                        "keys": {
+                            "type": "object",
+                            "additionalProperties": _expression("The value of a business key.", "业务键的取值。"),
+                            "description": _both("Business keys.", "业务键。"),
+                        },
+                        "codec": _codec(
+                            codecs, "Of request and reply, or of the message.", "请求与应答或消息的编解码器。"
+                        ),
+                        "read": {
+                            **rule,
+                            "description": _both("What is taken from the answer.", "从应答中读取的内容。"),
+                        },
+                        "when": _expression("Asked only when this holds.", "仅当成立时查询。", listed),
+                        "cache": {
+                            "type": "string",
+                            "pattern": r"^\d{1,6}[smhd]$",
+                            "description": _both("How long an answer is used again.", "应答的复用时长。"),
+                            "examples": ["10m"],
+                        },
+                        "required": {
+                            "type": "boolean",
+                            "description": _both("Nothing found is an error.", "没有结果即为错误。"),
+                        },
+                    },
+                },
+            },
+            "use": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1},
+                "description": _both("Files whose definitions are used.", "所用定义的文件。"),
+            },
+            "define": {
+                "type": "object",
+                "propertyNames": {"pattern": r"^[a-z][a-z0-9_]*\s*\([^()]*\)$"},
+                "additionalProperties": _expression(
+                    "The body; arguments are $name.", "函数体，参数写作 $名称。", listed
+                ),
+                "description": _both(
+                    "Functions of this mapping: full_name(family, given): concat($family, $given).",
+                    "本映射的函数：full_name(family, given): concat($family, $given)。",
+                ),
+            },
             "vars": {
                 "type": "object",
                 "description": _both(
@@ -208,11 +288,12 @@ def tests_schema() -> dict[str, Any]:
                 "required": ["name"],
                 "oneOf": [{"required": ["input"]}, {"required": ["input_file"]}],
                 "anyOf": [
-                    {"required": [key]} for key in ("output", "output_file", "contains", "paths", "count", "error")
+                    {"required": [key]}
+                    for key in ("output", "output_file", "contains", "paths", "count", "asks", "error")
                 ],
                 "if": {"required": ["error"]},
                 "then": {
-                    "properties": dict.fromkeys(("output", "output_file", "contains", "paths", "count"), False),
+                    "properties": dict.fromkeys(("output", "output_file", "contains", "paths", "count", "asks"), False),
                 },
                 "not": {"required": ["output", "output_file"]},
                 "properties": {
@@ -257,6 +338,10 @@ def tests_schema() -> dict[str, Any]:
                         "minimum": 0,
                         "description": _both("How many outputs there are.", "输出的个数。"),
                     },
+                    "asks": {
+                        "type": "object",
+                        "description": _both("What lookups ask for; null: nothing.", "各查询的请求；null 表示不查询。"),
+                    },
                     "error": {
                         "type": "object",
                         "additionalProperties": False,
@@ -287,6 +372,10 @@ def _given() -> dict[str, Any]:
         "variables": {
             "type": "object",
             "description": _both("Provided by the caller, seen as $name.", "由调用方提供，以 $名称 引用。"),
+        },
+        "lookups": {
+            "type": "object",
+            "description": _both("What lookups find, by name.", "各查询的结果，按名称。"),
         },
         "message": {
             "type": "object",

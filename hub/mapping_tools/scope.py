@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hub.errors import MappingError
 from hub.mapping.codegen import Generator
 from hub.mapping.compiler import parse
 from hub.mapping.context import Context
+from hub.mapping.definitions import nodes_in
 from hub.mapping.document import Document, Text
 from hub.mapping.formats import source_format
 from hub.mapping.functions.base import Function
@@ -18,7 +19,7 @@ from hub.mapping.paths import Code, Scope
 from hub.mapping.program import Rule, assemble
 from hub.mapping.tables import CodeTable
 
-__all__ = ["Evaluator", "Expressions", "Frame", "Named", "nodes_in"]
+__all__ = ["Evaluator", "Expressions", "Frame", "Named"]
 
 
 @dataclass(slots=True)
@@ -65,29 +66,25 @@ class Frame:
         return found[::-1]
 
 
-def nodes_in(value: Any) -> Iterator[Node]:
-    """Every node of a syntax tree, those of path filters included."""
-    if isinstance(value, Node):
-        yield value
-    if isinstance(value, tuple):
-        for item in value:
-            yield from nodes_in(item)
-    elif is_dataclass(value):
-        for part in fields(value):
-            yield from nodes_in(getattr(value, part.name))
-
-
 class Expressions:
     """The expressions of mappings with one source format: each parsed once, and compiled once for each kind of frame."""
 
     def __init__(
-        self, codec: str, functions: Mapping[str, Function], find_table: Callable[[str], CodeTable | None]
+        self,
+        codec: str,
+        functions: Mapping[str, Function],
+        find_table: Callable[[str], CodeTable | None],
+        *,
+        namespaces: Mapping[str, str] | None = None,
+        empty_absent: bool = False,
     ) -> None:
         self.codec = codec
+        self._namespaces = namespaces
         self.functions = functions
         self.find_table = find_table
-        self.format = source_format(codec)
+        self.format = source_format(codec, empty_absent=empty_absent)
         self._parsed: dict[str, Node] = {}
+        self._conditions: dict[int, Node] = {}
         self._mentioned: dict[int, frozenset[str]] = {}
         self._compiled: dict[Any, tuple[Callable[[Any, Context], Any], str]] = {}
 
@@ -96,10 +93,17 @@ class Expressions:
         node = self._parsed.get(text.text)
         if node is None:
             try:
-                node = self._parsed[text.text] = parse(text.text, self.codec)
+                node = self._parsed[text.text] = parse(text.text, self.codec, self._namespaces)
             except ExpressionError as error:
                 raise MappingError(error.text, line=text.line, source=text.text, remedy=error.remedy) from None
         return node
+
+    def condition(self, node: Node) -> Node:
+        """A node of something that was parsed, for a place where the only question is whether it holds."""
+        found = self._conditions.get(id(node))
+        if found is None:
+            found = self._conditions[id(node)] = self.format.as_condition(node)
+        return found
 
     def mentioned(self, node: Node) -> frozenset[str]:
         """The names of the variables an expression mentions."""
@@ -159,6 +163,10 @@ class Evaluator:
         shape = tuple((outer.kind, outer.members is not None) for outer in around)
         run, kind = self.expressions.compiled(node, shape, kinds)
         return run(self.tree, replace(self._context, variables=variables)), kind
+
+    def holds(self, node: Node, frame: Frame) -> bool:
+        """Whether a condition holds."""
+        return bool(self.value(self.expressions.condition(node), frame)[0])
 
     def variable(self, named: Named) -> tuple[Any, str]:
         """The value and the kind of a variable, computed when somebody asks for the first time."""

@@ -100,7 +100,7 @@ def run_tests(bench: Workbench, names: Iterable[str], *, strays: bool = False) -
         document = bench.library.document(name)
         file = bench.tests_of(name)
         if file is None:
-            if document is not None and not document.fragment:
+            if document is not None and not document.fragment and not document.shared:
                 report.untested.append(name)
             continue
         tests = load_tests(file)
@@ -148,7 +148,8 @@ def run_case(bench: Workbench, name: str, tests: TestFile, number: int) -> CaseR
     try:
         mapping = bench.library.get(name)
         try:
-            outputs = bench.outputs(mapping, input_of(bench, mapping, tests, case), tests.output_format(case))
+            given = input_of(bench, mapping, tests, case)
+            outputs = bench.outputs(mapping, given, tests.output_format(case))
         except HubError as error:
             if case.error is None:
                 result.error = _told(error)
@@ -160,9 +161,29 @@ def run_case(bench: Workbench, name: str, tests: TestFile, number: int) -> CaseR
             result.differences = [Difference("error", wanted, MISSING)]
         else:
             result.differences = _Comparison(bench, mapping, tests, case, outputs).differences()
+            result.differences += _asked(bench, mapping, given, case)
     except HubError as error:
         result.error = _told(error)
     return result
+
+
+def _asked(bench: Workbench, mapping: CompiledMapping, given: Input, case: Case) -> list[Difference]:
+    """What lookups ask for against what a case expects; null: nothing."""
+    lookups = {lookup.name: lookup for lookup in mapping.lookups}
+    found: list[Difference] = []
+    for name, wanted in case.asks.items():
+        lookup = lookups.get(name)
+        made = lookup.ask(given.tree, given.context) if lookup is not None else []
+        path = f"asks.{name}"
+        if lookup is None or not made or wanted is None:
+            if wanted is not None or made:
+                found.append(Difference(path, MISSING if wanted is None else wanted, made[0] if made else MISSING))
+        elif isinstance(wanted, str):
+            changes = diff_bytes(wanted.encode(), bench.codec(lookup.codec).encode(made[0]), lookup.codec)
+            found += [_difference(path, change) for change in changes]
+        else:
+            found += [_difference(path, change) for change in diff_trees(_numbers(wanted), _numbers(made[0]))]
+    return found
 
 
 def _told(error: HubError) -> str:

@@ -16,7 +16,7 @@ from hub.errors import HubError, MappingError
 from hub.i18n import t
 from hub.mapping.document import Document, Leaf, ObjectRule, Rules, Text
 from hub.mapping.nodes import Node, PathNode
-from hub.mapping.runtime import plain_text
+from hub.mapping.runtime import as_list, plain_text
 from hub.mapping_tools.places import Outline, Places
 from hub.mapping_tools.scope import Evaluator, Frame, Named
 
@@ -157,7 +157,7 @@ class Walk(ABC):
     def holds(self, node: Node, frame: Frame) -> bool:
         """Whether a filter condition holds; raises :class:`MappingError` when that can't be told."""
         assert self._evaluator is not None  # noqa: S101 - without an input no filter is asked
-        return bool(self._evaluator.value(node, frame)[0])
+        return self._evaluator.holds(node, frame)
 
     def seems_to_hold(self, node: Node, frame: Frame) -> bool:
         """The same for rules that don't run: what can't be told does not hold."""
@@ -186,7 +186,7 @@ class Walk(ABC):
         holds: bool | None = None
         if self._evaluator is not None and here.live:
             with self._placed(text, keyword, target, here):
-                holds = bool(self._evaluator.value(self._parse(text), frame)[0])
+                holds = self._evaluator.holds(self._parse(text), frame)
         condition = Condition(keyword, text, here.document.file, frame, holds)
         return replace(here, conditions=(*here.conditions, condition), live=here.live and holds is not False)
 
@@ -212,13 +212,10 @@ class Walk(ABC):
     def _placed(self, text: Text, keyword: str, target: str, here: Here) -> _Placed:
         return _Placed(here.document.file, text, f"{target}.{keyword}".lstrip("."))
 
-    def _path(self, text: Text) -> PathNode:
-        node = self._parse(text)
-        assert isinstance(node, PathNode)  # noqa: S101 - the compiler has seen to it
-        return node
-
     def _frames(self, text: Text, keyword: str, target: str, frame: Frame, here: Here) -> list[Frame]:
-        path = self._path(text)
+        path = self._parse(text)
+        if not isinstance(path, PathNode):
+            return self._entries_of(path, text, keyword, target, frame, here)
         if self._evaluator is None:
             return [self._places.inside(path, frame)]
         if not frame.reachable or not isinstance(self._places, Places):
@@ -226,8 +223,29 @@ class Walk(ABC):
         with self._placed(text, keyword, target, here):
             return self._places.elements(path, frame, self.holds if here.live else self.seems_to_hold)
 
+    def _entries_of(self, node: Node, text: Text, keyword: str, target: str, frame: Frame, here: Here) -> list[Frame]:
+        """The frames of the items of a value that was computed: they stand in no place of the source."""
+        if self._evaluator is None:
+            return [self._nowhere(text, frame)]
+        if not frame.reachable:
+            return []
+        with self._placed(text, keyword, target, here):
+            try:
+                items = as_list(self._evaluator.value(node, frame)[0])
+            except MappingError:
+                if here.live:
+                    raise
+                return []
+        return [
+            replace(self._nowhere(text, frame), element=item, place=(text.text, number))
+            for number, item in enumerate(items)
+        ]
+
     def _nowhere(self, text: Text, frame: Frame) -> Frame:
-        return self._places.inside(self._path(text), frame)
+        path = self._parse(text)
+        if isinstance(path, PathNode):
+            return self._places.inside(path, frame)
+        return Frame("value", label=text.text, place=(text.text,), parent=frame, names=frame.names)
 
     def each(self, path: Text, rule: ObjectRule, target: str, frame: Frame, here: Here) -> Iterator[tuple[Frame, Here]]:
         """Every element of a loop; those left out by ``where`` or ``when`` are not live."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from hub.i18n import t
 from hub.ids import parse_id
 from hub.mapping import CompiledMapping, Context, MappingLibrary
 from hub.mapping.document import Document
+from hub.mapping.formats import XML_CODECS
 from hub.mapping.runtime import CHINA
 from hub.mapping_tools.places import outline_places, places_of
 from hub.mapping_tools.scope import Evaluator, Expressions
 from hub.mapping_tools.walk import Walk
 from hub.mapping_tools.walk_hl7 import Hl7Walk
 from hub.mapping_tools.walk_plain import PlainWalk
+from hub.mapping_tools.walk_xml import XmlWalk
 from hub.message import Message
 from hub.registry import Registry
 from hub.validation import did_you_mean
@@ -127,6 +129,11 @@ class Workbench:
         assert document is not None  # noqa: S101 - it has just been compiled
         return document
 
+    def parts(self, name: str) -> tuple[CompiledMapping, ...]:
+        """What a mapping runs, one after the other: its steps, or itself; raises :class:`MappingError` when it has errors."""
+        mapping = self.library.get(name)
+        return mapping.parts or (mapping,)
+
     def tests_of(self, name: str) -> Path | None:
         """The file with the tests of a mapping; None when it has none."""
         document = self.library.document(name)
@@ -211,7 +218,14 @@ class Workbench:
             codec=codec.name,
             correlation=around.correlation,
         )
-        return Input(name, tree, Context(around.settings, message, now, around.variables))
+        context = Context(around.settings, message, now, around.variables)
+        # A lookup whose condition does not hold finds nothing, whoever asks.
+        nothing = {
+            lookup.name: None
+            for lookup in mapping.lookups
+            if lookup.name not in context.variables and not lookup.ask(tree, context)
+        }
+        return Input(name, tree, replace(context, variables={**around.variables, **nothing}) if nothing else context)
 
     def outputs(self, mapping: CompiledMapping, given: Input, options: Mapping[str, Any] | None = None) -> list[bytes]:
         """Run a mapping and write what it makes as it would be sent; raises :class:`HubError`."""
@@ -221,10 +235,20 @@ class Workbench:
     # -- looking inside ------------------------------------------------------------------------------------------
 
     def expressions(self, document: Document) -> Expressions:
-        codec = document.source_codec
-        if codec not in self._expressions:
-            self._expressions[codec] = Expressions(codec, self.library.functions, self.library.table)
-        return self._expressions[codec]
+        found = self._expressions.get(document.name)
+        if found is None:
+            gathered = self.library.gathered(document)
+            namespaces: dict[str, str] = {}
+            for part in reversed(gathered.documents):
+                namespaces |= part.source_namespaces
+            found = self._expressions[document.name] = Expressions(
+                document.source_codec,
+                {**self.library.functions, **gathered.functions},
+                self.library.table,
+                namespaces=namespaces,
+                empty_absent=document.empty_absent,
+            )
+        return found
 
     def walk(self, document: Document, given: Input | None) -> Walk:
         """A finished walk through a mapping, with an input or without; raises :class:`HubError`."""
@@ -232,7 +256,11 @@ class Workbench:
         evaluator = Evaluator(expressions, given.tree, given.context) if given is not None else None
         codec = document.source_codec
         places = places_of(codec, given.tree) if given is not None else outline_places(codec)
-        kind = Hl7Walk if document.target_codec == "hl7v2" else PlainWalk
+        kind: type[Walk] = PlainWalk
+        if document.target_codec == "hl7v2":
+            kind = Hl7Walk
+        elif document.target_codec in XML_CODECS:
+            kind = XmlWalk
         walk = kind(document, self.library.document, places, evaluator, expressions.parse)
         walk.run()
         return walk

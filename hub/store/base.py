@@ -18,7 +18,7 @@ from typing import Any
 
 from hub.errors import HubError
 from hub.ids import IdGenerator
-from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, DeliveryState, Direction, Message, Outcome
 
 __all__ = [
     "CallQuery",
@@ -27,9 +27,11 @@ __all__ = [
     "LedgerRow",
     "MessageQuery",
     "MessageRow",
+    "PlaceQuality",
     "PruneReport",
     "Put",
     "PutResult",
+    "ReportQuery",
     "SearchPage",
     "Store",
     "StoreReader",
@@ -132,6 +134,38 @@ class CallQuery:
 
 
 @dataclass(slots=True)
+class ReportQuery:
+    """A search for the calls whose bytes were found wanting or could not be checked, newest first."""
+
+    place: str = ""  # "system/interface" or "system"
+    verdicts: Sequence[CheckVerdict] = ()
+    rule: str = ""  # exact, or a prefix when it ends with *
+    since_ms: int = 0
+    until_ms: int = 0
+    before: int = 0
+    limit: int = 50
+
+
+@dataclass(slots=True)
+class PlaceQuality:
+    """What the checks of one interface found in one day, counted from the stored reports."""
+
+    place: str  # "system/interface"
+    day: str  # 2026-11-28, Beijing time
+    checked: int = 0  # messages with a report; those that could not be checked are not among them
+    marked: int = 0  # of these, with findings, and accepted or sent
+    failed: int = 0  # of these, with at least one error
+    refused: int = 0  # of these, not accepted or not sent
+    not_checked: int = 0
+    scored: int = 0
+    score: float = 0.0  # mean of those scored
+    rules: dict[str, int] = field(default_factory=dict)  # rule -> messages it found something in
+    fields: dict[str, int] = field(default_factory=dict)  # path -> messages that were asked for it
+    filled: dict[str, int] = field(default_factory=dict)  # path -> of these, messages that have it
+    delays: dict[str, int] = field(default_factory=dict)  # before, minute, hour, day, week, later -> messages
+
+
+@dataclass(slots=True)
 class LedgerRow:
     """Invariant 2 for one route and target: ``routed`` must equal the sum of the states."""
 
@@ -199,6 +233,14 @@ class StoreReader(ABC):
 
     @abstractmethod
     async def calls(self, query: CallQuery) -> list[CallRecord]: ...
+
+    @abstractmethod
+    async def reports(self, query: ReportQuery) -> list[CallRecord]:
+        """Calls with their reports, without bodies; those with nothing found are left out."""
+
+    @abstractmethod
+    async def quality(self, since_ms: int, until_ms: int = 0, place: str = "") -> list[PlaceQuality]:
+        """By place and day, for calls made from ``since_ms`` on; ``place`` is an interface or a system."""
 
     @abstractmethod
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
@@ -274,6 +316,13 @@ class Store(ABC):
     @abstractmethod
     def log(self, call: CallRecord) -> None:
         """Append to the call log without waiting; dropped, and counted, when the store can't take it."""
+
+    @abstractmethod
+    def keep_report(self, message_id: int, call_id: int, place: str, check: CheckRecord) -> bool:
+        """Keep what was found in a stored message, with the call that brought it; replaces an earlier report.
+
+        Written with one of the next commits, without an answer; False, and nothing is kept, when the store can't take it.
+        """
 
     @abstractmethod
     async def put_together(

@@ -9,7 +9,16 @@ from typing import Any
 
 import orjson
 
-from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.message import (
+    CallRecord,
+    CheckRecord,
+    CheckVerdict,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Message,
+    Outcome,
+)
 from hub.store.base import Put
 
 __all__ = ["Change", "Part", "Together"]
@@ -126,12 +135,21 @@ class Change:
             deliveries["update"],
             [
                 CallRecord(
-                    **{**_rich(row), "direction": Direction(row["direction"]), "outcome": Outcome(row["outcome"])}
+                    **{
+                        **_rich(row),
+                        "direction": Direction(row["direction"]),
+                        "outcome": Outcome(row["outcome"]),
+                        "check": _check(row.get("check")),
+                    }
                 )
                 for row in found["calls"]
             ],
             marks=found.get("marks", {}),
         )
+
+
+def _check(values: dict[str, Any] | None) -> CheckRecord | None:
+    return CheckRecord(**{**values, "verdict": CheckVerdict(values["verdict"])}) if values else None
 
 
 def _plain(row: Message | Delivery | CallRecord) -> dict[str, Any]:

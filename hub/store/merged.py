@@ -15,10 +15,13 @@ from hub.store.base import (
     LedgerReport,
     LedgerRow,
     MessageQuery,
+    PlaceQuality,
+    ReportQuery,
     SearchPage,
     StoreReader,
 )
 from hub.store.reader import SqliteReader
+from hub.store.reports import add_up
 
 __all__ = ["MergedReader", "open_reader"]
 
@@ -78,6 +81,13 @@ class MergedReader(StoreReader):
     async def calls(self, query: CallQuery) -> list[CallRecord]:
         found = await self._all(lambda reader: reader.calls(replace(query)))
         return sorted((row for rows in found for row in rows), key=lambda row: row.id, reverse=True)[: query.limit]
+
+    async def reports(self, query: ReportQuery) -> list[CallRecord]:
+        found = await self._all(lambda reader: reader.reports(replace(query)))
+        return sorted((row for rows in found for row in rows), key=lambda row: row.id, reverse=True)[: query.limit]
+
+    async def quality(self, since_ms: int, until_ms: int = 0, place: str = "") -> list[PlaceQuality]:
+        return add_up(row for rows in await self._all(lambda r: r.quality(since_ms, until_ms, place)) for row in rows)
 
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
         totals: dict[tuple[str, DeliveryState], int] = {}

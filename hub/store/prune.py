@@ -42,6 +42,7 @@ _STRIDE = 3_000
 _NEEDED = "state IN (0, 1, 2, 4, 5)"
 _DELETE = (
     "DELETE FROM body WHERE id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
+    "DELETE FROM report WHERE id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
     "DELETE FROM call WHERE message_id = ?1 AND message_id <> 0",
     "DELETE FROM fixed WHERE id IN (SELECT id FROM delivery WHERE message_id = ?1)",
     "DELETE FROM delivery WHERE message_id = ?1",
@@ -233,6 +234,7 @@ class Pruner:
             writer.begin()
             for row_id in ids:
                 writer.connection.execute("DELETE FROM body WHERE id = ?", (row_id,))
+                writer.connection.execute("DELETE FROM report WHERE id = ?", (row_id,))
                 writer.connection.execute("DELETE FROM call WHERE id = ?", (row_id,))
             writer.commit()
         except BaseException:

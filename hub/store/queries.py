@@ -10,6 +10,7 @@ from typing import Any
 from hub.ids import first_id_at
 from hub.message import CallRecord, Delivery, DeliveryState, Message, Outcome
 from hub.store.base import CallQuery, DeliveryQuery
+from hub.store.reports import report_of
 from hub.store.rows import (
     CALL_COLUMNS,
     DELIVERY_COLUMNS,
@@ -99,7 +100,7 @@ def calls_of(segments: Segments, message_id: int) -> list[CallRecord]:
         "WHERE message_id = ? AND message_id <> 0"
     )
     found = [
-        call_from(row, segment.name, row[-2], row[-1])
+        call_from(row, segment.name, row[-2], row[-1], report_of(segment, row[0]))
         for segment in _from(segments, message_id)
         for row in all_rows(segment.connection(), sql, (message_id,))
     ]
@@ -200,10 +201,11 @@ def find_calls(segments: Segments, query: CallQuery) -> list[CallRecord]:
         found.extend((row, segment) for row in _calls_in(segment, query, low, high, limit))
         found.sort(key=lambda item: item[0][0], reverse=True)
         del found[limit:]
-    return [
-        call_from(row, segment.name, *(_bodies(segment, row[0]) if query.bodies else (None, None)))
-        for row, segment in found
-    ]
+    calls = []
+    for row, segment in found:
+        request, response = _bodies(segment, row[0]) if query.bodies else (None, None)
+        calls.append(call_from(row, segment.name, request, response, report_of(segment, row[0])))
+    return calls
 
 
 def _bodies(segment: SegmentFile, call_id: int) -> tuple[Any, Any]:

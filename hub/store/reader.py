@@ -14,8 +14,17 @@ import apsw
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.message import CallRecord, Delivery, DeliveryState, Message
-from hub.store import queries
-from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, SearchPage, StoreReader
+from hub.store import queries, reports
+from hub.store.base import (
+    CallQuery,
+    DeliveryQuery,
+    LedgerReport,
+    MessageQuery,
+    PlaceQuality,
+    ReportQuery,
+    SearchPage,
+    StoreReader,
+)
 from hub.store.derived import SegmentUnreadable
 from hub.store.files import corrupt
 from hub.store.inspect import check_folder, measure
@@ -131,6 +140,12 @@ class SqliteReader(StoreReader):
 
     async def calls(self, query: CallQuery) -> list[CallRecord]:
         return await self.ask(lambda segments: queries.find_calls(segments, query))
+
+    async def reports(self, query: ReportQuery) -> list[CallRecord]:
+        return await self.ask(lambda segments: reports.find_reports(segments, query))
+
+    async def quality(self, since_ms: int, until_ms: int = 0, place: str = "") -> list[PlaceQuality]:
+        return await self.ask(lambda segments: reports.quality(segments, since_ms, until_ms, place))
 
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
         return await self.ask(queries.counts)

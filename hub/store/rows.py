@@ -7,16 +7,27 @@ from typing import Any
 
 import orjson
 
-from hub.message import CallRecord, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.message import (
+    CallRecord,
+    CheckRecord,
+    CheckVerdict,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Message,
+    Outcome,
+)
 
 __all__ = [
     "CALL_COLUMNS",
     "DELIVERY_COLUMNS",
     "INSERT",
     "MESSAGE_COLUMNS",
+    "REPORT_COLUMNS",
     "UPDATE_DELIVERY",
     "Row",
     "call_from",
+    "check_from",
     "delivery_from",
     "keys_from",
     "message_from",
@@ -36,10 +47,12 @@ _COLUMNS = {
     "call": "id, at, direction, place, outcome, message_id, delivery_id, attempt, code, error, took_us, remote, params, "
     "mapping, plugin",
     "body": "id, request, response",
+    "report": "id, place, verdict, errors, warnings, score, took_us, checks, findings",
 }
 MESSAGE_COLUMNS = _COLUMNS["message"]
 DELIVERY_COLUMNS = _COLUMNS["delivery"]
 CALL_COLUMNS = _COLUMNS["call"]
+REPORT_COLUMNS = _COLUMNS["report"]
 
 #: Table -> statement that appends a row of all its columns.
 INSERT = {
@@ -51,6 +64,7 @@ UPDATE_DELIVERY = "UPDATE delivery SET state = ?, attempts = ?, next_at = ?, ste
 _STATES = tuple(DeliveryState)
 _DIRECTIONS = tuple(Direction)
 _OUTCOMES = tuple(Outcome)
+_VERDICTS = tuple(CheckVerdict)
 
 
 def stored_state(delivery: Delivery) -> int:
@@ -119,8 +133,14 @@ def delivery_from(row: Row, name: Callable[[int], str]) -> Delivery:
     )
 
 
-def call_from(row: Row, name: Callable[[int], str], request: bytes | None, response: bytes | None) -> CallRecord:
-    """A row of the call log with its bodies."""
+def call_from(
+    row: Row,
+    name: Callable[[int], str],
+    request: bytes | None,
+    response: bytes | None,
+    check: CheckRecord | None = None,
+) -> CallRecord:
+    """A row of the call log with its bodies and its report."""
     return CallRecord(
         id=row[0],
         at=row[1],
@@ -139,4 +159,18 @@ def call_from(row: Row, name: Callable[[int], str], request: bytes | None, respo
         response=response,
         mapping=name(row[13]),
         plugin=name(row[14]),
+        check=check,
+    )
+
+
+def check_from(row: Row, name: Callable[[int], str]) -> CheckRecord:
+    """A report from its row."""
+    return CheckRecord(
+        verdict=_VERDICTS[row[2]],
+        findings=orjson.loads(row[8]) if row[8] else [],
+        errors=row[3],
+        warnings=row[4],
+        score=row[5],
+        took_us=row[6],
+        checks=name(row[7]),
     )

@@ -21,12 +21,30 @@ source has been read (:mod:`hub.store.marks`).
 
 from __future__ import annotations
 
-__all__ = ["CATALOG", "SCHEMA_VERSION", "SEGMENT"]
+__all__ = ["CATALOG", "REPORTS", "SCHEMA_VERSION", "SEGMENT"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+#: Since version 2.
+REPORTS = """
+CREATE TABLE report (                -- what validation found; no rows for interfaces that are not checked
+    id INTEGER PRIMARY KEY,          -- call.id: the receipt, the refusal or the attempt
+    place INTEGER NOT NULL,          -- name.id
+    verdict INTEGER NOT NULL,        -- hub.message.CheckVerdict
+    errors INTEGER NOT NULL,
+    warnings INTEGER NOT NULL,
+    score REAL,
+    took_us INTEGER NOT NULL,
+    checks INTEGER NOT NULL,         -- name.id: the validators with their hashes
+    findings TEXT NOT NULL           -- JSON list, '' when there are none
+);
+CREATE INDEX report_marked ON report (place, id) WHERE verdict <> 0;
+"""
 
 #: In all partial indexes, states 0 and 2 (pending, retrying) are the ones that move by themselves; see hub.message.DeliveryState.
-SEGMENT = """
+SEGMENT = (
+    REPORTS
+    + """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE message (
@@ -104,6 +122,7 @@ CREATE TABLE pruned (                -- what was removed from this segment on pu
     last_id INTEGER NOT NULL
 );
 """
+)
 
 CATALOG = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

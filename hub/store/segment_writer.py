@@ -10,15 +10,19 @@ import apsw
 import orjson
 
 from hub.ids import id_text
-from hub.message import CallRecord, Delivery, Message
+from hub.message import CallRecord, CheckRecord, Delivery, Message, Outcome
 from hub.store.control_runs import ControlRuns
 from hub.store.duplicates import ControlFilter
-from hub.store.rows import INSERT, UPDATE_DELIVERY, Row, stored_state
+from hub.store.rows import INSERT, REPORT_COLUMNS, UPDATE_DELIVERY, Row, stored_state
 from hub.store.sql import all_rows, first_row, scalar
 
 __all__ = ["SegmentWriteError", "SegmentWriter"]
 
 _SUMMARY = ("messages", "seq_max", "received_max")
+_SET_REPORT = (
+    f"INSERT OR REPLACE INTO report ({REPORT_COLUMNS}) "  # noqa: S608
+    f"SELECT {', '.join('?' * len(REPORT_COLUMNS.split(',')))} WHERE EXISTS (SELECT 1 FROM call WHERE id = ?)"
+)
 
 
 class SegmentWriteError(Exception):
@@ -50,6 +54,7 @@ class SegmentWriter:
         self._fixed = self._rows["fixed"]
         self._calls = self._rows["call"]
         self._bodies = self._rows["body"]
+        self._reports = self._rows["report"]
         self._updates: list[Row] = []
 
     # -- a unit of work ------------------------------------------------------------------------------------------
@@ -211,6 +216,26 @@ class SegmentWriter:
         )
         if call.request is not None or call.response is not None:
             self._bodies.append((call.id, call.request, call.response))
+        if call.check is not None and call.outcome is not Outcome.DUPLICATE:  # the first one has its report
+            self._reports.append(self._report(call.id, call.place, call.check))
+
+    def set_report(self, call_id: int, place: str, check: CheckRecord) -> None:
+        """The report of a call that is here; nothing is done when the call has been pruned."""
+        self.flush()
+        self.connection.execute(_SET_REPORT, (*self._report(call_id, place, check), call_id))
+
+    def _report(self, call_id: int, place: str, check: CheckRecord) -> Row:
+        return (
+            call_id,
+            self._names.get(place) or self.name(place),
+            int(check.verdict),
+            check.errors,
+            check.warnings,
+            check.score,
+            check.took_us,
+            self._names.get(check.checks) or self.name(check.checks),
+            orjson.dumps(check.findings).decode() if check.findings else "",
+        )
 
     def add_update(self, row: Row) -> None:
         """The present state of a delivery, in the order of :data:`UPDATE_DELIVERY`."""

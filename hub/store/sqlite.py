@@ -14,7 +14,7 @@ from hub.contract import StoreConfig
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import IdGenerator
-from hub.message import CallRecord, Delivery, Message
+from hub.message import CallRecord, CheckRecord, Delivery, Message
 from hub.store import queries
 from hub.store.base import PruneReport, Put, PutResult, Store
 from hub.store.change import Change, Together
@@ -24,7 +24,7 @@ from hub.store.prune import Pruner
 from hub.store.reader import SqliteReader
 from hub.store.recovery import open_folder
 from hub.store.rows import update_row
-from hub.store.unit import APPLY, FINISH, LOG, PUT, STOP, TASK, TOGETHER, Settled
+from hub.store.unit import APPLY, FINISH, LOG, PUT, REPORT, STOP, TASK, TOGETHER, Settled
 from hub.store.writer import Writer, busy
 
 __all__ = ["SqliteStore"]
@@ -160,6 +160,14 @@ class SqliteStore(Store):
             return
         self._queued += 1
         self._submit((LOG, call))
+
+    def keep_report(self, message_id: int, call_id: int, place: str, check: CheckRecord) -> bool:
+        writer = self._writer
+        if self._closed or self._queued >= self._limit or not writer.writable or writer.disk_low:
+            return False
+        self._queued += 1
+        self._submit((REPORT, message_id, call_id, place, check))
+        return True
 
     async def put_together(
         self, puts: Sequence[Put], *, calls: Sequence[CallRecord] = (), mark: tuple[str, str] | None = None

@@ -27,6 +27,7 @@ __all__ = [
     "FINISH",
     "LOG",
     "PUT",
+    "REPORT",
     "STOP",
     "TASK",
     "TOGETHER",
@@ -40,8 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Kinds of operation, the first item of each tuple in the writer's queue:
 #: ``(PUT, message, deliveries, done, window_us, call)``, ``(FINISH, delivery, row, call, done)``, ``(LOG, call)``,
-#: ``(TOGETHER, together, future)``, ``(APPLY, change, future)``, ``(TASK, function, future)``, ``(STOP,)``.
-PUT, FINISH, LOG, TOGETHER, APPLY, TASK, STOP = range(7)
+#: ``(REPORT, message id, call id, place, check)``, ``(TOGETHER, together, future)``, ``(APPLY, change, future)``, ``(TASK, function, future)``, ``(STOP,)``.
+PUT, FINISH, LOG, REPORT, TOGETHER, APPLY, TASK, STOP = range(8)
 
 Operation = tuple[Any, ...]
 #: An operation and what became of it: ``PutResult`` for PUT, None for FINISH, a value or an exception for those with a future.
@@ -166,6 +167,8 @@ class UnitWriter:
                     results.append((operation, None))
             elif kind == LOG:
                 writer.add_call(operation[1])
+            elif kind == REPORT:
+                writer.set_report(*operation[2:])
             elif kind == TOGETHER:
                 together: Together = operation[1]
                 stored = [
@@ -276,6 +279,8 @@ class UnitWriter:
             self.results.append((operation, PutResult(operation[1], Outcome.REFUSED, 0, rejection(error))))
         elif kind == LOG:
             self.dropped_calls += 1
+        elif kind == REPORT:
+            log.error("a report is not kept: %s", rejection(error).text)
         elif kind in (TOGETHER, APPLY):
             self.results.append((operation, rejection(error)))
         else:

@@ -34,6 +34,7 @@ from hub.store.unit import (
     FINISH,
     LOG,
     PUT,
+    REPORT,
     STOP,
     Operation,
     Settled,
@@ -283,6 +284,9 @@ class Writer:
         kind = operation[0]
         if kind == LOG:
             return operation[1].delivery_id or _CALL_ONLY
+        if kind == REPORT:
+            message_id: int = operation[1]
+            return message_id
         if kind == APPLY:
             change: Change = operation[1]
             return next(iter(change.parts(self.segments.first_of)))
@@ -318,6 +322,8 @@ class Writer:
                 self._kept.append(operation)
             elif kind == LOG:
                 self.unit.dropped_calls += 1
+            elif kind == REPORT:
+                continue  # derived: it can be made again
             else:
                 self._results.append((operation, refusal))
 

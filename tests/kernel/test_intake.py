@@ -13,11 +13,10 @@ import apsw
 import orjson
 import pytest
 
-from hub import intake
 from hub.api import HubError, Receipt
 from hub.codecs.json_codec import JsonCodec
 from hub.errors import StoreBusy
-from hub.intake import OFF_LOOP_BYTES
+from hub.intake import OFF_LOOP_BYTES, intake
 from hub.masking import key_digest
 from hub.message import DeliveryState, Direction, Outcome
 from hub.node import data_folder, salt_of

@@ -24,9 +24,23 @@ def test_every_function_is_listed(name: str) -> None:
     assert f"| `{BUILTIN[name].usage}` |" in TEXT
 
 
+def test_every_converter_is_listed() -> None:
+    (listed,) = re.findall(r"it is an error\. They are\n(.*)\.\n", TEXT)
+    assert re.findall(r"`(\w+)`", listed) == sorted(name for name in BUILTIN if BUILTIN[name].converts)
+
+
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_examples_compile(folder: Folder, number: int) -> None:
     example = EXAMPLES[number]
+    if steps := re.search(r"steps: \[(.*)\]", example):
+        for place, name in enumerate(steps[1].split(", ")):
+            codecs = ("hl7v2", "json") if place == 0 else ("json", "cda")
+            root = "a" if place == 0 else "ClinicalDocument"
+            text = f"from: {{codec: {codecs[0]}}}\nto: {{codec: {codecs[1]}}}\nfields: {{{root}: {{const: x}}}}\n"
+            folder.write(f"{name}.yaml", text)
+        folder.write("example.yaml", example)
+        assert folder.library().problems() == []
+        return
     if "fields:" not in example:
         example = "fields:\n" + "".join(f"  {line}\n" for line in example.splitlines())
     if "from:" not in example:

@@ -265,7 +265,7 @@ def test_an_error_names_segment_and_field(folder: Folder) -> None:
     st.sampled_from(["PID-3", "PID-3.2", "PID-3[2].1.2"]),
 )
 def test_any_text_written_is_read_again(text: str, place: str) -> None:
-    from hub.mapping.document import parse_document
+    from hub.mapping.document_read import parse_document
     from hub.mapping.functions import BUILTIN
     from hub.mapping.mapping import compile_mapping
 

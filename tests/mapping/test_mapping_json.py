@@ -477,7 +477,7 @@ YAML_BITS = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(YAML_BITS, max_size=20).map("".join))
 def test_any_file_compiles_or_has_problems(text: str) -> None:
-    from hub.mapping.document import parse_document
+    from hub.mapping.document_read import parse_document
     from hub.mapping.functions import BUILTIN
     from hub.mapping.mapping import compile_mapping
 

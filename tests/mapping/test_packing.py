@@ -139,7 +139,7 @@ def test_what_is_packed_is_unpacked(data: bytes) -> None:
         ("parse(x, 'csv')", {"x": "a,b\n1\n"}, "parse csv: line 2: 1 values for 2 columns"),
         ("parse(x, 'json')", {"x": {"a": 1}}, "parse works on text, this is a object"),
         ("parse(x, 'json')", {"x": "\ud800"}, "parse: half a character"),
-        ("parse(x, codec)", {"x": "1", "codec": "hl7v2"}, "'hl7v2' is no codec of plain trees"),
+        ("parse(x, codec)", {"x": "1", "codec": "dicom"}, "'dicom' is no codec that can be used here"),
         ("parse(x, 'json', 'no such')", {"x": b"1"}, "unknown character set no such"),
         ("format(x, 'csv')", {"x": {"a": 1}}, "format csv: there is no list of rows"),
         ("format(x, 'json')", {"x": {"a": b"1"}}, "format json: a value of type bytes"),
@@ -167,7 +167,7 @@ def test_what_they_refuse(text: str, values: dict[str, Any], message: str) -> No
 def test_a_codec_that_does_not_fit_is_found_when_compiling() -> None:
     for text, remedy in (
         ("parse(x, 'jsno')", "did you mean 'json'?"),
-        ("x | format('hl7v2')", "known: "),
+        ("x | format('dicom')", "known: "),
         ("parse(x, 'fixed')", "known: "),
     ):
         with pytest.raises(MappingError) as caught:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from tests.peers.databases import MariaDb, PostgreSql
+from tests.peers.imaging import Orthanc
 from tests.peers.process import Server
 from tests.peers.queues import ActiveMq, RabbitMq, Redis
 
@@ -46,3 +47,8 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def activemq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActiveMq]:
     yield from _running(ActiveMq, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    yield from _running(Orthanc, tmp_path_factory)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hub.mapping.functions.ages import AGES
 from hub.mapping.functions.base import Function, plugin_function
+from hub.mapping.functions.china import CHINA_CODES
 from hub.mapping.functions.choice import CHOICE
 from hub.mapping.functions.dates import DATES
+from hub.mapping.functions.documents import DOCUMENTS
+from hub.mapping.functions.fhir import FHIR
 from hub.mapping.functions.identity import IDENTITY
 from hub.mapping.functions.lists import LISTS
+from hub.mapping.functions.money import MONEY
 from hub.mapping.functions.numbers import NUMBERS
 from hub.mapping.functions.packing import PACKING
 from hub.mapping.functions.text import TEXT
+from hub.mapping.functions.units import UNITS
 
 __all__ = ["BUILTIN", "Function", "with_plugins"]
 
@@ -20,10 +26,16 @@ BUILTIN: Mapping[str, Function] = {
     **CHOICE.functions,
     **TEXT.functions,
     **NUMBERS.functions,
+    **MONEY.functions,
+    **UNITS.functions,
     **DATES.functions,
+    **AGES.functions,
     **LISTS.functions,
     **IDENTITY.functions,
+    **CHINA_CODES.functions,
     **PACKING.functions,
+    **DOCUMENTS.functions,
+    **FHIR.functions,
 }
 
 

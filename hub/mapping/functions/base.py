@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
     from hub.mapping.paths import Code, Scope
 
-__all__ = ["Function", "Registry", "check_arguments", "plugin_function", "text_of"]
+__all__ = ["POLICIES", "Function", "Registry", "check_arguments", "lenient", "plugin_function", "text_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Emit = Callable[["Generator", CallNode, "Scope"], "Code"]
 
 
+#: What ``invalid=`` may say.
+POLICIES = ("error", "null", "keep")
+_INVALID = inspect.Parameter("invalid", inspect.Parameter.KEYWORD_ONLY, default="error")
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """``lists``: parameters that take everything a path reaches. ``check``: looks at literal arguments at compile time and
-    raises :class:`FunctionError`. ``emit``: writes its own code. ``inline``: code for a single text. ``returns``: kind."""
+    raises :class:`FunctionError`. ``emit``: writes its own code, ``emit_list`` in the place of a list. ``inline``: code for a single text. ``returns``: kind.
+    ``converts``: takes ``invalid=``, which says what becomes of a value it can't work on; its ``call`` does not know of it."""
 
     name: str
     call: Callable[..., Any]
@@ -34,12 +40,16 @@ class Function:
     inline: str = ""
     check: Callable[[Mapping[str, Any]], None] | None = None
     emit: Emit | None = None
+    converts: bool = False
+    emit_list: Emit | None = None
 
     @property
     def usage(self) -> str:
-        """Name and parameters as a user sees them: ``round(value, digits=0, mode='half_up')``."""
+        """Name and parameters as a user sees them: ``round(value, digits=0, mode='half_up')``; without ``invalid=``."""
         parameters = [
-            parameter.replace(annotation=inspect.Parameter.empty) for parameter in self.signature.parameters.values()
+            parameter.replace(annotation=inspect.Parameter.empty)
+            for parameter in self.signature.parameters.values()
+            if parameter is not _INVALID
         ]
         return f"{self.name}{inspect.Signature(parameters)}"
 
@@ -64,11 +74,16 @@ class Registry:
         inline: str = "",
         check: Callable[[Mapping[str, Any]], None] | None = None,
         emit: Emit | None = None,
+        converts: bool = False,
+        emit_list: Emit | None = None,
     ) -> Callable[[F], F]:
         def register(call: F) -> F:
             known = name or call.__name__
+            signature = inspect.signature(call)
+            if converts:
+                signature = signature.replace(parameters=[*signature.parameters.values(), _INVALID])
             self.functions[known] = Function(
-                known, call, inspect.signature(call), frozenset(lists), returns, inline, check, emit
+                known, call, signature, frozenset(lists), returns, inline, check, emit, converts, emit_list
             )
             return call
 
@@ -119,6 +134,36 @@ def check_arguments(function: Function, node: CallNode) -> list[str]:
         except FunctionError as error:
             raise ExpressionError(f"{function.name}: {error.text}", node.at, error.remedy) from None
     return parameters
+
+
+def lenient(function: Function, node: CallNode) -> tuple[Callable[..., Any], str, CallNode]:
+    """(what a call calls, a name for it, the call without ``invalid=``); raises :class:`ExpressionError`."""
+    given = dict(node.keywords).get("invalid")
+    if not function.converts or given is None:
+        return function.call, f"f_{function.name}", node
+    policy = given.value if isinstance(given, LiteralNode) else None
+    if policy not in POLICIES:
+        raise ExpressionError(
+            t(
+                f"{function.name}: invalid= is one of {', '.join(POLICIES)}",
+                f"{function.name}：invalid= 须为 {'、'.join(POLICIES)} 之一",
+            ),
+            given.at,
+            t("another value: | default(…) behind invalid='null'", "其他取值请在 invalid='null' 之后写 | default(…)"),
+        )
+    keywords = tuple(pair for pair in node.keywords if pair[0] != "invalid")
+    plain = CallNode(node.at, node.name, node.arguments, keywords, node.piped)
+    if policy == "error":
+        return function.call, f"f_{function.name}", plain
+    call, keep = function.call, policy == "keep"
+
+    def convert(value: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return call(value, *arguments, **options)
+        except FunctionError:
+            return value if keep else None
+
+    return convert, f"f_{function.name}_{policy}", plain
 
 
 def text_of(value: Any, name: str) -> str:

@@ -210,6 +210,7 @@ def _emit_lookup(
     keywords = dict(node.keywords)
     unmapped = _literal(keywords.get("unmapped"), "unmapped", "error")
     fallback = keywords.get("default")
+    absent = keywords.get("absent")
     value = g.keep(code)
     if fallback is None and unmapped not in _POLICIES:
         # Any other text is the value to use: table('gender', unmapped='unknown').
@@ -236,7 +237,10 @@ def _emit_lookup(
     g.writer.line(
         f"{result} = {found}" if code.kind == "text" else f"{result} = {found} if type({value}) is str else None"
     )
-    with g.writer.block(f"if {result} is None:"):
+    if absent is not None:
+        with g.writer.block(f"if {value} is None or {value} == '':"):
+            g.writer.line(f"{result} = {g.compile(absent, scope).text}")
+    with g.writer.block(f"{'if' if absent is None else 'elif'} {result} is None:"):
         g.writer.risky = True
         if fallback is None:
             resolve = g.constant(_lookup(name, find, unmapped, lambda: None, note))
@@ -295,9 +299,16 @@ def _emit_table(g: Generator, node: CallNode, scope: Scope) -> Code:
 
 @CHOICE.add(emit=_emit_table)
 def table(
-    value: Any, name: Any, *, unmapped: Any = "error", default: Any = None, version: Any = "", reverse: Any = False
+    value: Any,
+    name: Any,
+    *,
+    unmapped: Any = "error",
+    default: Any = None,
+    absent: Any = None,
+    version: Any = "",
+    reverse: Any = False,
 ) -> Any:
-    """Translated by a code table; unmapped='error', 'keep', 'null', or default=… for what it does not list."""
+    """Translated by a code table; unmapped='error', 'keep', 'null', or default=… for what it does not list; absent=… for no value."""
     raise FunctionError(name)
 
 
@@ -327,6 +338,6 @@ def _emit_match(g: Generator, node: CallNode, scope: Scope) -> Code:
 
 
 @CHOICE.add(emit=_emit_match)
-def match(value: Any, cases: Any, *, unmapped: Any = "error", default: Any = None) -> Any:
-    """Translated by the cases given: match({'M': 'male'}, default='unknown')."""
+def match(value: Any, cases: Any, *, unmapped: Any = "error", default: Any = None, absent: Any = None) -> Any:
+    """Translated by the cases given: match({'M': 'male'}, default='other', absent='unknown')."""
     raise FunctionError("match")

@@ -17,7 +17,7 @@ from hub.i18n import t
 from hub.mapping.functions.base import Registry
 from hub.mapping.runtime import CHINA, FunctionError, is_absent, kind_of
 
-__all__ = ["DATES", "Moment", "format_pattern", "parse_moment", "zone"]
+__all__ = ["DATES", "Moment", "format_pattern", "instant_of", "parse_moment", "zone"]
 
 DATES = Registry()
 _DELETED = '""'  # HL7 v2: delete what you have
@@ -155,7 +155,7 @@ def _naive(moment: Moment) -> datetime:
     )
 
 
-def _instant(moment: Moment, tz: str) -> datetime:
+def instant_of(moment: Moment, tz: str) -> datetime:
     """The moment with its own offset, or that of a zone."""
     offset = moment.offset or tz
     return _naive(moment).replace(tzinfo=UTC if offset == "Z" else zone(offset))
@@ -172,7 +172,7 @@ _SHIFT = {
 }
 
 
-@DATES.add()
+@DATES.add(converts=True)
 def date(value: Any) -> Any:
     """The date as ISO 8601, as precise as it came: 1983, 1983-05, 1983-05-02. A time is cut off, not converted."""
     if type(value) is str:
@@ -209,7 +209,7 @@ def _plain_datetime(text: str) -> str:
     return f"{year}{day}{time}{seconds}{fraction}{offset}" if seconds and offset else ""
 
 
-@DATES.add("datetime", check=_check_zone)
+@DATES.add("datetime", check=_check_zone, converts=True)
 def date_time(value: Any, tz: Any = _DEFAULT_ZONE) -> Any:
     """ISO 8601 with offset: 2026-01-15T09:30:15+08:00. Its own offset stays; without one it is local time of ``tz``.
 
@@ -228,7 +228,7 @@ def date_time(value: Any, tz: Any = _DEFAULT_ZONE) -> Any:
     return f"{day}T{moment.hour}:{moment.minute or '00'}:{moment.second or '00'}{fraction}{offset}"
 
 
-@DATES.add(check=_check_zone)
+@DATES.add(check=_check_zone, converts=True)
 def convert_tz(value: Any, tz: Any, naive: Any = _DEFAULT_ZONE) -> Any:
     """The same instant on the clocks of another zone; without an offset of its own it is local time of ``naive``."""
     if value in (None, "", _DELETED):
@@ -239,13 +239,13 @@ def convert_tz(value: Any, tz: Any, naive: Any = _DEFAULT_ZONE) -> Any:
             t("convert_tz: a date without time has no instant", "convert_tz：没有时间的日期无法换算"), value
         )
     try:
-        instant = _instant(moment, _zone_argument(naive)).astimezone(zone(_zone_argument(tz)))
+        instant = instant_of(moment, _zone_argument(naive)).astimezone(zone(_zone_argument(tz)))
     except OverflowError:
         raise FunctionError(t("convert_tz: out of range", "convert_tz：超出范围"), value) from None
     return instant.isoformat(timespec="milliseconds" if moment.fraction else "seconds")
 
 
-@DATES.add(check=_check_zone)
+@DATES.add(check=_check_zone, converts=True)
 def epoch(value: Any, unit: Any = "s", tz: Any = _DEFAULT_ZONE) -> Any:
     """Seconds (unit='s') or milliseconds ('ms') since 1970-01-01 UTC as ISO 8601 in ``tz``."""
     if is_absent(value):
@@ -292,7 +292,7 @@ def format_pattern(pattern: str) -> tuple[tuple[str, str], ...]:
     return tuple(pieces)
 
 
-@DATES.add(check=_check_zone)
+@DATES.add(check=_check_zone, converts=True)
 def format_date(value: Any, pattern: Any, tz: Any = None) -> Any:
     """Written by a pattern of yyyy yy MM M dd d HH H mm ss SSS XXX (+08:00) Z (+0800); others in 'quotes'.
 

@@ -23,7 +23,7 @@ from hub.i18n import t
 from hub.mapping.functions.base import Registry, text_of
 from hub.mapping.runtime import FunctionError, is_absent, plain_text
 
-__all__ = ["IDENTITY"]
+__all__ = ["IDENTITY", "national_number"]
 
 IDENTITY = Registry()
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -65,7 +65,7 @@ def _check_character(number: str) -> str:
     return _CHECKS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, number, strict=False)) % 11]
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
 def id_card(value: Any) -> Any:
     """A citizen number checked and in 18 characters; 15 digits are upgraded."""
     return None if is_absent(value) else _citizen_number(value, "id_card")
@@ -83,7 +83,7 @@ def id_card_valid(value: Any) -> bool:
     return True
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
 def id_card_gender(value: Any) -> Any:
     """The sex a citizen number tells, as GB/T 2261.1: 1 male, 2 female."""
     if is_absent(value):
@@ -91,7 +91,7 @@ def id_card_gender(value: Any) -> Any:
     return "1" if int(_citizen_number(value, "id_card_gender")[16]) % 2 else "2"
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
 def id_card_birth_date(value: Any) -> Any:
     """The date of birth a citizen number tells, ISO 8601."""
     if is_absent(value):
@@ -100,19 +100,16 @@ def id_card_birth_date(value: Any) -> Any:
     return f"{number[6:10]}-{number[10:12]}-{number[12:14]}"
 
 
-@IDENTITY.add()
-def phone(value: Any) -> Any:
-    """A phone number without spaces and signs: 13812345678, 02512345678, +441632960001 (other countries keep +)."""
-    if is_absent(value):
-        return None
-    text = text_of(value, "phone").replace(" ", "")
+def national_number(value: Any, name: str) -> str:
+    """Digits without spaces, signs and +86, those of other countries behind +; raises :class:`FunctionError`."""
+    text = text_of(value, name).replace(" ", "")
     number = text[1:] if text[:1] == "+" else text
     if not number.isdigit():
         text = text.translate(_PHONE_NOISE)
         number = text[1:] if text[:1] == "+" else text
     if not (number.isascii() and number.isdigit() and 3 <= len(number) <= 20):
         raise FunctionError(
-            t("phone: not a phone number", "phone：不是电话号码"),
+            t(f"{name}: not a phone number", f"{name}：不是电话号码"),
             value,
             t("digits with an optional +", "须为数字，可带 +"),
         )
@@ -127,7 +124,13 @@ def phone(value: Any) -> Any:
     return text
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
+def phone(value: Any) -> Any:
+    """A phone number without spaces and signs: 13812345678, 02512345678, +441632960001 (other countries keep +)."""
+    return None if is_absent(value) else national_number(value, "phone")
+
+
+@IDENTITY.add(converts=True)
 def oid_uri(value: Any) -> Any:
     """An OID as URI: urn:oid:1.2.840; what is a URI already stays as it is."""
     if is_absent(value):
@@ -186,7 +189,7 @@ def base64_encode(value: Any) -> Any:
     return base64.b64encode(text_of(value, "base64_encode").encode("utf-8", "surrogatepass")).decode("ascii")
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
 def base64_decode(value: Any) -> Any:
     """The UTF-8 text that was encoded in base 64."""
     if is_absent(value):
@@ -224,7 +227,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-@IDENTITY.add()
+@IDENTITY.add(converts=True)
 def json_decode(value: Any) -> Any:
     """The value of a JSON text; numbers keep their digits."""
     if is_absent(value):

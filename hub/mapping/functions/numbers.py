@@ -10,7 +10,7 @@ from hub.i18n import t
 from hub.mapping.functions.base import Registry
 from hub.mapping.runtime import ARITHMETIC, MAX_NUMBER, FunctionError, as_list, is_absent, kind_of, number_of
 
-__all__ = ["NUMBERS", "exact"]
+__all__ = ["NUMBERS", "bounded", "exact"]
 
 NUMBERS = Registry()
 _TRUE = frozenset({"true", "1", "y", "yes", "t", "是"})
@@ -36,7 +36,17 @@ def exact(value: Any, name: str) -> int | Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-@NUMBERS.add()
+def bounded(value: Any, name: str) -> int | Decimal:
+    """The same, of at most 100 digits before and behind the decimal point."""
+    found = exact(value, name)
+    if isinstance(found, int):
+        found = found if found.bit_length() < 4 * MAX_NUMBER else Decimal("Infinity")
+    if isinstance(found, Decimal) and not (found.is_finite() and abs(found.adjusted()) <= MAX_NUMBER):
+        raise FunctionError(t(f"{name}: out of range", f"{name}：超出范围"))
+    return found
+
+
+@NUMBERS.add(converts=True)
 def number(value: Any) -> Any:
     """A number with the digits as written: whole, float where it holds them exactly, else Decimal."""
     if is_absent(value):
@@ -57,7 +67,7 @@ def number(value: Any) -> Any:
     return exact(value, "number")
 
 
-@NUMBERS.add("int")
+@NUMBERS.add("int", converts=True)
 def whole(value: Any) -> Any:
     """A whole number; 12.0 is one, 12.5 is an error."""
     if is_absent(value):
@@ -72,13 +82,13 @@ def whole(value: Any) -> Any:
     return int(found)
 
 
-@NUMBERS.add("decimal")
+@NUMBERS.add("decimal", converts=True)
 def as_decimal(value: Any) -> Any:
     """An exact decimal number, trailing zeros kept: 12.50."""
     return None if is_absent(value) else Decimal(exact(value, "decimal"))
 
 
-@NUMBERS.add("round")
+@NUMBERS.add("round", converts=True)
 def rounded(value: Any, digits: Any = 0, mode: Any = "half_up") -> Any:
     """Rounded to ``digits`` decimals, as Decimal (whole when 0); mode half_up (commercial), half_even or down."""
     if is_absent(value):
@@ -98,7 +108,7 @@ def rounded(value: Any, digits: Any = 0, mode: Any = "half_up") -> Any:
     return result if digits else int(result)
 
 
-@NUMBERS.add("bool")
+@NUMBERS.add("bool", converts=True)
 def boolean(value: Any) -> Any:
     """True or false from true/false, 1/0, Y/N, yes/no, 是/否; anything else is an error."""
     if is_absent(value):
@@ -152,7 +162,7 @@ def greatest(*values: Any) -> Any:
     return max(_numbers("max", values), default=None)
 
 
-@NUMBERS.add("abs")
+@NUMBERS.add("abs", converts=True)
 def magnitude(value: Any) -> Any:
     """The number without its sign."""
     return None if is_absent(value) else abs(exact(value, "abs"))

@@ -24,10 +24,12 @@ from pydantic import ValidationError
 
 from hub.codecs import archive, text_charset
 from hub.codecs.base import Codec
+from hub.codecs.hl7v2 import Hl7Message
 from hub.codecs.records import Received
+from hub.codecs.xml_codec import XmlDocument
 from hub.errors import CodecError
 from hub.i18n import t
-from hub.mapping.functions.base import Registry, text_of
+from hub.mapping.functions.base import Registry, lenient, text_of
 from hub.mapping.nodes import CallNode
 from hub.mapping.paths import Code, Scope
 from hub.mapping.runtime import MAX_TEXT, FunctionError, is_absent, kind_of
@@ -43,7 +45,7 @@ _STEP = 64
 _LEVEL = 6
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 #: Ends of the content types of formats that are text, besides those that begin with text/.
-_TEXTUAL = ("json", "xml", "x-www-form-urlencoded")
+_TEXTUAL = ("json", "xml", "x-www-form-urlencoded", "hl7-v2")
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -53,15 +55,15 @@ def _cost(*values: Any) -> int:
 
 def _measured(g: Generator, node: CallNode, scope: Scope) -> Code:
     """The call, with the size of what goes in and comes out taken off the budget."""
-    function = g.function(node)
+    call, name, node = lenient(g.function(node), node)
     texts = [g.compile(argument, scope).text for argument in node.arguments]
     texts += [f"{keyword}={g.compile(value, scope).text}" for keyword, value in node.keywords]
     first = ""
     if node.arguments:
         first = texts[0] = g.keep(Code(texts[0], risky=True))
-    g.namespace[f"f_{function.name}"] = function.call
+    g.namespace[name] = call
     g.namespace["packing_cost"] = _cost
-    result = g.keep(Code(f"f_{function.name}({', '.join(texts)})", risky=True))
+    result = g.keep(Code(f"{name}({', '.join(texts)})", risky=True))
     g.writer.line(f"left -= packing_cost({first or result}, {result})")
     g.writer.line("if left < 0: over_budget()")
     return Code(result)
@@ -72,12 +74,10 @@ def _measured(g: Generator, node: CallNode, scope: Scope) -> Code:
 
 @lru_cache(maxsize=1)
 def _codecs() -> dict[str, Codec]:
-    """The built-in codecs with trees that plain paths can read, and that need no options."""
+    """The built-in codecs that need no options. DICOM is no text, and nothing reads data sets inside messages."""
     from hub.codecs.registry import builtin_codecs
-    from hub.mapping.formats import source_format
 
-    plain = source_format("json")
-    return {codec.name: codec for codec in builtin_codecs() if source_format(codec.name) is plain and _ready(codec)}
+    return {codec.name: codec for codec in builtin_codecs() if codec.name != "dicom" and _ready(codec)}
 
 
 def _ready(codec: Codec) -> bool:
@@ -96,7 +96,7 @@ def _codec(name: Any) -> Codec:
     if found is None:
         near = get_close_matches(name, known, 1) if isinstance(name, str) else []
         raise FunctionError(
-            t(f"{name!r} is no codec of plain trees", f"{name!r} 不是可用的编解码器"),
+            t(f"{name!r} is no codec that can be used here", f"{name!r} 不是此处可用的编解码器"),
             remedy=t(f"did you mean {near[0]!r}?", f"是否应为 {near[0]!r}？")
             if near
             else t(f"known: {', '.join(sorted(known))}", f"可用：{', '.join(sorted(known))}"),
@@ -113,7 +113,7 @@ def _failed(name: str, error: CodecError) -> FunctionError:
     return FunctionError(f"{name}: {error.text}", remedy=error.remedy)
 
 
-@PACKING.add(check=_check_codec, emit=_measured)
+@PACKING.add(check=_check_codec, emit=_measured, converts=True)
 def parse(value: Any, codec: Any, encoding: Any = "") -> Any:
     """The tree of a text or of bytes in another format: parse('json'), parse('csv', 'gbk'); null when absent."""
     if is_absent(value):
@@ -138,7 +138,8 @@ def formatted(value: Any, codec: Any, encoding: Any = "") -> Any:
     other = _codec(codec)
     charset = text_of(encoding, "format")
     try:
-        raw = other.encode(value, encoding=charset)
+        # A text has no character set of its own, whatever the document was read from.
+        raw = other.encode(value, encoding=charset or ("utf-8" if isinstance(value, XmlDocument | Hl7Message) else ""))
     except CodecError as error:
         raise _failed(f"format {other.name}", error) from None
     if charset or not (other.content_type.startswith("text/") or other.content_type.endswith(_TEXTUAL)):
@@ -174,7 +175,7 @@ def _limited(text: str, name: str) -> str:
     return text
 
 
-@PACKING.add(emit=_measured)
+@PACKING.add(emit=_measured, converts=True)
 def decode(value: Any, encoding: Any = "") -> Any:
     """The text of bytes; without an encoding a byte order mark decides, then UTF-8, then GB 18030."""
     if is_absent(value):
@@ -205,7 +206,7 @@ def base64_text(value: Any) -> Any:
     return _limited(base64.b64encode(_utf8(value, "base64")).decode("ascii"), "base64")
 
 
-@PACKING.add(emit=_measured)
+@PACKING.add(emit=_measured, converts=True)
 def unbase64(value: Any) -> Any:
     """The bytes that were encoded in base 64; blanks, the alphabet for URLs and missing = at the end are understood."""
     if is_absent(value):
@@ -235,7 +236,7 @@ def gzipped(value: Any) -> Any:
     return None if is_absent(value) else gzip.compress(_utf8(value, "gzip"), _LEVEL, mtime=0)
 
 
-@PACKING.add(emit=_measured)
+@PACKING.add(emit=_measured, converts=True)
 def gunzip(value: Any) -> Any:
     """The bytes that were compressed as gzip."""
     return None if is_absent(value) else _unpacked(value, "gunzip", archive.GZIP)
@@ -247,7 +248,7 @@ def deflate(value: Any) -> Any:
     return None if is_absent(value) else zlib.compress(_utf8(value, "deflate"), _LEVEL)
 
 
-@PACKING.add(emit=_measured)
+@PACKING.add(emit=_measured, converts=True)
 def inflate(value: Any) -> Any:
     """The bytes that were compressed by zlib, or deflated without its header."""
     if is_absent(value):
@@ -272,7 +273,7 @@ def zipped(value: Any, name: Any) -> Any:
     return out.getvalue()
 
 
-@PACKING.add(emit=_measured)
+@PACKING.add(emit=_measured, converts=True)
 def unzip(value: Any, name: Any = "*") -> Any:
     """The bytes of the first file of a zip archive whose name is, or with * and ? matches, the one given; null when there is none."""
     if is_absent(value):

@@ -1,0 +1,170 @@
+"""An inbound interface as the intake knows it, and what becomes of what it receives before it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hub.api import Bound, Receipt
+from hub.contract import IntakeConfig
+from hub.errors import HubError, StoreBusy
+from hub.i18n import t
+from hub.mapping import compile_expression, compile_extract
+from hub.message import CallRecord, CheckRecord, Delivery, Message
+from hub.metrics import InboundStats
+
+__all__ = [
+    "CHECK_OFF_LOOP_BYTES",
+    "HASHED_KEYS",
+    "KEY_LENGTH",
+    "NO_TREE_ABOVE",
+    "OFF_LOOP_BYTES",
+    "REFUSED_BYTES",
+    "Arrival",
+    "Done",
+    "Made",
+    "Read",
+    "Refused",
+    "Source",
+    "TooLarge",
+    "as_text",
+    "params_text",
+    "read",
+    "stopping",
+    "too_large",
+    "with_findings",
+]
+
+Done = Callable[[Receipt], None]
+
+#: Business keys under these names hold an ID number: only a keyed hash of it is indexed (invariant 7).
+HASHED_KEYS = ("id_number", "id_card")
+#: Longest value of a business key that is kept for search, characters.
+KEY_LENGTH = 256
+#: Bytes of a refused message that the call log keeps.
+REFUSED_BYTES = 64 << 10
+#: Trees of larger messages are not kept until they are mapped.
+NO_TREE_ABOVE = 64 << 10
+#: Reading a message this large would hold up the event loop; it is done in a thread.
+OFF_LOOP_BYTES = 256 << 10
+#: Checking a message this large in which everything is wrong would as well (16 KB of JSON or XML: about 20 ms).
+CHECK_OFF_LOOP_BYTES = 16 << 10
+#: What reading a message gave: tree, type and control id of the codec, the record of a check that was made with it; or why
+#: it could not be read.
+Read = tuple[Any, str, str, CheckRecord | None] | Exception
+#: source, raw, done, started, remote, control id, params.
+Arrival = tuple["Source", bytes, Done, int, str, str, Mapping[str, str] | None]
+
+
+class TooLarge(HubError):
+    """The message is larger than the interface accepts."""
+
+    code = "intake.too_large"
+
+
+@dataclass(slots=True)
+class Made:
+    """A message that can be stored."""
+
+    message: Message
+    deliveries: list[Delivery]
+    call: CallRecord
+
+
+@dataclass(slots=True)
+class Refused:
+    """Why there is no message."""
+
+    error: HubError
+    control_id: str
+    check: CheckRecord | None = None
+
+
+class Source:
+    """An inbound interface, its expressions compiled."""
+
+    __slots__ = (
+        "bound",
+        "checks",
+        "codec",
+        "control_of",
+        "encoding",
+        "extract",
+        "hashed",
+        "later",
+        "max_size",
+        "off_loop",
+        "reply_mapping",
+        "request",
+        "settings",
+        "stats",
+        "type_of",
+        "window_us",
+    )
+
+    def __init__(self, bound: Bound, config: IntakeConfig, stats: InboundStats) -> None:
+        contract = bound.contract
+        codec = bound.codec.name
+        self.bound = bound
+        self.codec = bound.codec
+        self.encoding = contract.encoding
+        self.settings = bound.settings
+        self.stats = stats
+        self.request = contract.style == "request"
+        self.reply_mapping = contract.reply_mapping
+        self.max_size = config.max_size if contract.max_size is None else contract.max_size
+        window = config.duplicate_window if contract.duplicate_window is None else contract.duplicate_window
+        self.window_us = int(window * 1e6)
+        self.type_of = compile_expression(contract.type, codec, key=f"{bound.place}.type") if contract.type else None
+        self.control_of = (
+            compile_expression(contract.control_id, codec, key=f"{bound.place}.control_id")
+            if contract.control_id
+            else None
+        )
+        self.extract = compile_extract(contract.keys, codec) if contract.keys else None
+        self.hashed = tuple(key for key in contract.keys if key.endswith(HASHED_KEYS))
+        self.checks = checks = bound.checks
+        slow = checks is not None and checks.slow is not None
+        #: Messages with more bytes than this are read, and checked, before their turn comes, not in it.
+        self.off_loop = OFF_LOOP_BYTES if checks is None or not checks.strict else -1 if slow else CHECK_OFF_LOOP_BYTES
+        #: Messages with more bytes than this are checked after their commit.
+        self.later = (1 << 62) if checks is None or checks.strict else -1 if slow else CHECK_OFF_LOOP_BYTES
+
+
+def read(source: Source, raw: bytes) -> Read:
+    """Decode and read the envelope, in whatever thread; what goes wrong is told where the message is taken."""
+    try:
+        tree = source.codec.decode(raw, encoding=source.encoding)
+        return tree, *source.codec.envelope(tree), None
+    except Exception as error:
+        return error
+
+
+def stopping() -> StoreBusy:
+    return StoreBusy(t("the hub is stopping", "枢纽正在停止"))
+
+
+def too_large(size: int, limit: int) -> TooLarge:
+    return TooLarge(
+        t(
+            f"the message has {size} bytes, this interface accepts {limit}",
+            f"消息有 {size} 字节，本接口最多接收 {limit} 字节",
+        )
+    )
+
+
+def with_findings(done: Done, check: CheckRecord, receipt: Receipt) -> None:
+    if receipt.accepted:
+        receipt.findings = check.findings
+    done(receipt)
+
+
+def as_text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def params_text(params: Mapping[str, str] | None) -> str:
+    return orjson.dumps(dict(params)).decode() if params else ""
