@@ -26,6 +26,7 @@ from hub.masking import key_digest, mask_text
 from hub.message import CheckRecord, CheckVerdict, Direction, Outcome
 from hub.metrics import Metrics
 from hub.operations import Operations
+from hub.probing import ProbeResult, probe
 from hub.replay import Replayer
 from hub.router import Router
 from hub.secrets import made_once
@@ -343,6 +344,17 @@ class Node:
     def replayer(self) -> Replayer:
         plans = {place: target.plan for place, target in self.engine.targets.items()}
         return Replayer(self.store.reader, self.deployment, plans, self._readings)
+
+    async def probe(self, name: str) -> list[ProbeResult]:
+        """Test the connections of a system or of one interface, as far as this worker has them."""
+        return await probe(name, self.receivers, self.engine.targets)
+
+    def run_now(self, place: str) -> None:
+        """Let an interface that is read by a schedule be read at once."""
+        receiver = self.receivers.get(place)
+        if receiver is None:
+            raise HubError(t(f"{place} is not running here", f"{place} 未在此运行"), code="interface.unknown")
+        receiver.run_now()
 
     def status(self) -> dict[str, Any]:
         """What is running and how it fares."""

@@ -170,6 +170,15 @@ async def send(request: web.Request, backend: Backend) -> web.Response:
     return _json(await backend.send(place, await request.read(), _actor(request)), 202)
 
 
+async def poll(request: web.Request, backend: Backend) -> web.Response:
+    place = f"{request.match_info['system']}/{request.match_info['interface']}"
+    return _json(await backend.poll(place, _actor(request)), 202)
+
+
+async def probe(request: web.Request, backend: Backend) -> web.Response:
+    return _json(await backend.probe(await _order(request)))
+
+
 async def reload(request: web.Request, backend: Backend) -> web.Response:
     return _json(await backend.reload(_actor(request)))
 
@@ -292,6 +301,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "Take in the body as if the interface had received it",
         send,
         body="the message",
+    ),
+    Operation(
+        "POST", "/api/v1/interfaces/{system}/{interface}/poll", "Read a source now, whatever its schedule says", poll
+    ),
+    Operation(
+        "POST", "/api/v1/probe", "Test connections without side effects", probe, body="place: system or interface"
     ),
     Operation("POST", "/api/v1/reload", "Read the configuration anew", reload),
     Operation("GET", "/api/v1/plugins", "Plugins, their interfaces and problems", plugins),

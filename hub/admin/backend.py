@@ -60,6 +60,12 @@ class Backend(ABC):
     async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]: ...
 
     @abstractmethod
+    async def poll(self, place: str, actor: str) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def probe(self, order: dict[str, Any]) -> dict[str, Any]: ...
+
+    @abstractmethod
     async def reload(self, actor: str) -> dict[str, Any]: ...
 
 
@@ -229,6 +235,16 @@ class NodeBackend(Backend):
             "control_id": receipt.control_id,
             "reply": reply,
         }
+
+    async def poll(self, place: str, actor: str) -> dict[str, Any]:
+        """Read a source now, whatever its schedule says."""
+        self._node.run_now(place)
+        await self._node.store.apply(audit=audit_entry(actor, "interface.poll", place, {}, ""))
+        return {"place": place, "asked": True}
+
+    async def probe(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Test connections; ``place`` is a system or system/interface."""
+        return {"probes": [result.as_dict() for result in await self._node.probe(str(order.get("place", "")))]}
 
     async def reload(self, actor: str) -> dict[str, Any]:
         try:

@@ -151,9 +151,29 @@ class FrontBackend(Backend):
         answers = await self._spread("/api/v1/quality/rerun", order, actor)
         return {name: sum(answer[name] for answer in answers) for name in answers[0]}
 
-    async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
+    async def _owner(self, place: str) -> int:
+        """The worker that listens for, or reads, an interface."""
         status = await self.status()
-        owner = next((w["worker"] for w in status["workers"] if place in w["inbound"]), next(iter(self._sessions)))
+        return next((w["worker"] for w in status["workers"] if place in w["inbound"]), next(iter(self._sessions)))
+
+    async def poll(self, place: str, actor: str) -> dict[str, Any]:
+        path = f"/api/v1/interfaces/{quote(place)}/poll"
+        answer: dict[str, Any] = orjson.loads(await self._ask(await self._owner(place), "POST", path, b"", actor))
+        return answer
+
+    async def probe(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Several workers may send to one target: it is well when it is for all of them."""
+        answers = await self._all("POST", "/api/v1/probe", orjson.dumps(order))
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for answer in answers.values():
+            for row in answer["probes"]:
+                known = rows.setdefault((row["direction"], row["place"]), row)
+                if known["ok"]:
+                    rows[row["direction"], row["place"]] = row
+        return {"probes": [rows[key] for key in sorted(rows)]}
+
+    async def send(self, place: str, raw: bytes, actor: str) -> dict[str, Any]:
+        owner = await self._owner(place)
         answer: dict[str, Any] = orjson.loads(
             await self._ask(owner, "POST", f"/api/v1/interfaces/{quote(place)}/messages", raw, actor)
         )

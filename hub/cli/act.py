@@ -35,6 +35,27 @@ REPLAY_HELP = t(
 RELOAD_HELP = t("Make the running hub read its configuration anew.", "让正在运行的枢纽重新读取配置。")
 
 
+POLL_HELP = t(
+    "Let the running hub read a source now, whatever its schedule says. Example: hub poll his/rows",
+    "让正在运行的枢纽立即读取某个来源，不论其调度。例：hub poll his/rows",
+)
+
+
+def poll(
+    place: Annotated[str, typer.Argument(help=t("system/interface", "系统/接口"))],
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    if place.count("/") != 1:
+        raise HubError(t(f"{place}: write system/interface", f"{place}：请写成 系统/接口"))
+    answer = ask(site(config), "POST", f"/api/v1/interfaces/{place}/poll", body=b"")
+    if as_json:
+        return emit(answer)
+    console.print(
+        t(f"{place}: asked; hub status shows the run", f"{place}：已要求读取；hub status 可查看"), markup=False
+    )
+
+
 def send(
     place: Annotated[str, typer.Argument(help=t("system/interface", "系统/接口"))],
     files: Annotated[

@@ -1,10 +1,11 @@
-"""Commands that only look: ``status``, ``plugins``, ``messages``, ``show``, ``calls``, ``verify-ledger``, ``audit``."""
+"""Commands that only look: ``status``, ``probe``, ``plugins``, ``messages``, ``show``, ``calls``, ``verify-ledger``, ``audit``."""
 
 from __future__ import annotations
 
 import sys
 from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.progress import Progress
 
@@ -62,8 +63,43 @@ AUDIT_HELP = t(
     "审计记录；--verify 检查有无改动、删除或调序。",
 )
 
+PROBE_HELP = t(
+    "Test the connections of a system, or of one interface, without side effects; status 1 when one fails. Example: hub probe his",
+    "测试某系统或某接口的连接，不产生副作用；有失败时退出码为 1。例：hub probe his",
+)
+
 _Since = Annotated[str, typer.Option(help=t("from: 2026-11-21T08:30, or -15m", "起始时间：2026-11-21T08:30 或 -15m"))]
 _Until = Annotated[str, typer.Option(help=t("until", "截止时间"))]
+
+
+def probe(
+    place: Annotated[str, typer.Argument(help=t("system, or system/interface", "系统，或 系统/接口"))],
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    where = site(config)
+    answer = ask(where, "POST", "/api/v1/probe", body=orjson.dumps({"place": place}))
+    rows = answer["probes"]
+    if not rows:
+        raise HubError(t(f"nothing called {place} is running", f"没有正在运行的 {place}"))
+    if as_json:
+        emit(answer)
+    else:
+        table(
+            [t("interface", "接口"), t("way", "方向"), t("well", "正常"), "ms", t("what it said", "说明")],
+            [
+                [
+                    row["place"],
+                    row["direction"],
+                    t("yes", "是") if row["ok"] else t("no", "否"),
+                    row["took_ms"],
+                    row["text"],
+                ]
+                for row in rows
+            ],
+        )
+    if not all(row["ok"] for row in rows):
+        sys.exit(1)
 
 
 def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -87,7 +123,7 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             [
                 [
                     place,
-                    " ".join(row.get("listening", ())),
+                    " ".join(row.get("listening", ())) or row.get("source", ""),
                     *(
                         figures["inbound"].get(place, {}).get(k, 0)
                         for k in ("received", "accepted", "duplicate", "refused")

@@ -304,3 +304,18 @@ def test_a_wrong_token_is_told(hub: HubProcess, command: Run, monkeypatch: pytes
     found = command("status", "--config", str(file))
     assert found.status == 1
     assert "token" in found.errors
+
+
+def test_probe(hub: HubProcess, hub_command: Run) -> None:
+    found = hub_command("probe", "east")
+    assert (found.status, "listening" in found.out) == (0, True)
+    (row,) = hub_command("probe", "east_platform/patient", "--json").json["probes"]
+    assert (row["place"], row["direction"], row["ok"]) == ("east_platform/patient", "out", True)
+    unknown = hub_command("probe", "nobody")
+    assert (unknown.status, "nobody" in unknown.errors) == (1, True)
+
+
+def test_poll_is_for_sources(hub_command: Run) -> None:
+    refused = hub_command("poll", "east/adt")
+    assert (refused.status, "listens" in refused.errors) == (1, True)
+    assert hub_command("poll", "east").status == 1
