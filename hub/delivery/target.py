@@ -244,7 +244,9 @@ class Target:
             try:
                 if recovering:
                     self._closed = set()
-                    for child in await self._store.open_children(self.place):
+                    children = await self._store.open_children(self.place)
+                    await self._store.reported()
+                    for child in children:
                         self._take_stored(child)
                     recovering = False
                 await self._feed_wanted()
@@ -265,6 +267,7 @@ class Target:
             queue.loading(key)
             self._closed = set()
             found = await self._store.open_for_key(self.place, key, 0, PAGE, PAGE_BYTES)
+            await self._store.reported()
             more = len(found) >= PAGE or sum(len(d.message.raw) for d in found if d.message) >= PAGE_BYTES
             fresh = [d for d in found if self._is_news(d.id)]
             queue.unpark(key, fresh, more or len(fresh) < len(found))
@@ -280,6 +283,7 @@ class Target:
             page = min(PAGE, queue.window)
             self._closed = set()
             found = await self._store.open_deliveries(self.place, queue.cursor, page, PAGE_BYTES)
+            await self._store.reported()
             for delivery in found:
                 queue.cursor = delivery.id
                 self._take_stored(delivery)

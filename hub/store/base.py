@@ -384,6 +384,14 @@ class Store(ABC):
         lower ids than they.
         """
 
+    @abstractmethod
+    async def reported(self) -> None:
+        """Wait until the callbacks of everything that can be read by now have run.
+
+        A commit can be read a moment before its callbacks run: who acts on what was read waits for them first, or it
+        would be taken for news once more when they come.
+        """
+
     # -- housekeeping --------------------------------------------------------------------------------------------
 
     @abstractmethod

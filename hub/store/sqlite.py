@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -290,6 +291,12 @@ class SqliteStore(Store):
 
     async def open_children(self, target: str) -> list[Delivery]:
         return await self._feeder.ask(lambda segments: queries.open_children(segments, target))
+
+    async def reported(self) -> None:
+        if not self._closed:
+            # The writer reports in order; a refusal comes through the same queue and proves as much.
+            with contextlib.suppress(HubError):
+                await self._in_turn(TASK, lambda: None)
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 

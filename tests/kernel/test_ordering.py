@@ -15,6 +15,7 @@ from hub.api import Outgoing, Reply, UnreachableError
 from hub.contract import DeliveryConfig
 from hub.delivery.queue import PARK_ABOVE
 from hub.message import DeliveryState
+from hub.store.unit import TASK
 from tests.kernel.conftest import StartHub
 from tests.kernel.kernel_support import Hub, Site, until
 from tests.kernel.wire import Peer, accept
@@ -260,3 +261,41 @@ async def test_what_memory_holds_is_given_back(site: Site, start: StartHub) -> N
         status = target.status()
         assert (status["in_memory"], status["ready"], status["in_flight"], status["retrying"]) == (0, 0, 0, 0)
         assert target._budget.used == 0
+
+
+async def test_what_is_read_before_its_commit_is_reported_is_sent_once(site: Site, start: StartHub) -> None:
+    """The store's thread may be held up between a commit and the report of it, and the feeder reads just then."""
+    peer = site.target(concurrency=1)
+    site.config["delivery"]["window"] = 10
+    gate = asyncio.Event()
+
+    async def wait_for_gate(outgoing: Outgoing) -> Reply:
+        await gate.wait()
+        return accept(outgoing)
+
+    peer.react = wait_for_gate
+    hub = await start(site)
+    await hub.send(30, key=lambda n: "k")
+    assert hub.node.engine.targets["sink/up"].queue.behind
+    writer = hub.node.store._writer
+    report = writer._report
+    held: list[Any] = []
+    writer._report = lambda *results: held.append(results)
+    offers = [hub.wire.offer("his/in", {"id": f"m{n}", "type": "t", "key": "k"}) for n in range(30, 40)]
+    while len(await hub.deliveries()) < 40:  # committed, and nobody was told
+        await asyncio.sleep(0.01)
+
+    def asked() -> int:
+        return sum(operation[0] == TASK for results in held for operation, _ in results[0])
+
+    before = asked()
+    gate.set()
+    await until(
+        lambda: asked() > before or len(peer.calls) == 40
+    )  # what is in memory goes out, and the feeder reads on
+    writer._report = report
+    for results in held:
+        report(*results)
+    await asyncio.gather(*offers)
+    await hub.reached(DeliveryState.DELIVERED, 40)
+    assert [call.control_id for call in peer.calls] == [f"m{n}" for n in range(40)]
