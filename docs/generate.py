@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from adapters.http.options import HttpConnect, HttpListen
-from adapters.mllp.options import MllpConnect, MllpListen
+from adapters import hub_adapters
 from hub.codecs.csv_codec import CsvFormat
 from hub.codecs.excel_codec import ExcelFormat
 from hub.codecs.fhir import FhirFormat
@@ -27,11 +27,17 @@ __all__ = ["OUTPUT", "reference"]
 
 OUTPUT = Path(__file__).parent / "contract-reference.md"
 
+
+def _of_adapters() -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
+    for adapter in hub_adapters():
+        models = (adapter.listen_options, adapter.connect_options)
+        yield f"Options of the adapter `{adapter.name}`", tuple(model for model in models if model is not None)
+
+
 _PARTS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("plugin.yaml", (Plugin, Interface)),
     ("hub.yaml", (HubConfig,)),
-    ("Options of the adapter `mllp`", (MllpListen, MllpConnect)),
-    ("Options of the adapter `http`", (HttpListen, HttpConnect)),
+    *_of_adapters(),
     ("Options of the codec `csv`", (CsvFormat,)),
     ("Options of the codec `excel`", (ExcelFormat,)),
     ("Options of the codec `fixed`", (FixedFormat,)),

@@ -19,7 +19,7 @@ from hub.codecs.options import configure
 from hub.config import LoadedConfig, load_config
 from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
 from hub.deployment_diff import DeploymentDiff, diff
-from hub.errors import ConfigError, Problem
+from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
 from hub.registry import LoadedPlugin, Registry
 from hub.routes import check_receivers, resolve_routes
@@ -323,7 +323,11 @@ class _System:
             )
             return None
         receives = contract.direction == "in"
-        model = adapter.listen_options if receives else adapter.connect_options
+        try:
+            model = adapter.listen_options if receives else adapter.connect_options
+        except HubError as error:
+            self._problems.append(origin.problem(error.text, ("adapter",), remedy=error.remedy))
+            return None
         if model is None:
             text = t(
                 f"adapter {contract.adapter!r} can't {'receive' if receives else 'send'}",

@@ -72,7 +72,7 @@ def check_receivers(deployment: Deployment) -> None:
             if other_port != port or not _same_host(host, other_host):
                 continue
             apart = path != other_path or (methods and other_methods and not methods & other_methods)
-            if bound.contract.adapter == other.contract.adapter and apart and path:
+            if _server(bound) == _server(other) and apart and path:
                 continue
             where = f"{host}:{port}{getattr(bound.options, 'path', '')}"
             text = t(
@@ -85,6 +85,11 @@ def check_receivers(deployment: Deployment) -> None:
             break
         else:
             taken.append((bound, host, port, path, methods))
+
+
+def _server(bound: Bound) -> str:
+    """What answers on its port: an adapter of its own, or a server that several adapters share (``server`` of the options)."""
+    return str(getattr(bound.options, "server", bound.contract.adapter))
 
 
 def _leave_out(deployment: Deployment, bound: Bound) -> None:

@@ -18,8 +18,8 @@ class HttpAdapter(Adapter):
     listen_options = HttpListen
     connect_options = HttpConnect
 
-    def __init__(self) -> None:
-        self._servers = ServerPool()
+    def __init__(self, servers: ServerPool | None = None) -> None:
+        self._servers = servers if servers is not None else ServerPool()
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return HttpReceiver(bound, intake, self._servers)

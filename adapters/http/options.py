@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -94,6 +94,8 @@ class OutboundAuth(_Credentials):
 
 class HttpListen(_Options):
     """``listen`` of an HTTP interface. Interfaces with the same host and port share one server."""
+
+    server: ClassVar[str] = "http"  # may share its port with other interfaces of this server
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every IPv4 address of the machine")
     port: int = Field(0, ge=0, le=65535, description="0 takes a free port, shown in the status")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 import hub.registry
 from hub.codecs.base import Codec
+from hub.errors import HubError
 from hub.registry import Registry
-from tests.config.config_support import told, write
+from tests.config.config_support import WireAdapter, told, write
 
 GOOD = """\
 id: {id}
@@ -379,21 +381,39 @@ def test_a_broken_package_is_left_out(site: Path, code: str, target: str, proble
     assert "wire" in registry.adapters
 
 
-def test_an_adapter_that_is_missing_is_told_and_the_others_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_adapter_that_is_missing_is_told_where_it_is_used_and_the_others_work(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import adapters
 
     monkeypatch.setattr(hub.registry, "BUILTIN_MODULES", ("adapters",))
     monkeypatch.setattr(
-        adapters, "_CLASSES", (("tests.config.config_support", "WireAdapter"), ("adapters.no_such", "NoAdapter"))
+        adapters,
+        "_CLASSES",
+        (("wire", "tests.config.config_support", "WireAdapter"), ("gone", "adapters.no_such", "NoAdapter")),
     )
     registry = Registry.discover([], packages=False)
-    assert list(registry.adapters) == ["wire"]
-    assert [str(p) for p in registry.problems] == [
-        "adapters.no_such: this adapter can't be loaded: ModuleNotFoundError: No module named 'adapters.no_such'"
-        " -> install the hub with all its dependencies"
-    ]
+    assert (sorted(registry.adapters), registry.problems) == (["gone", "wire"], [])
+    assert registry.adapters["wire"].listen_options is WireAdapter.listen_options
+    with pytest.raises(HubError) as missing:
+        _ = registry.adapters["gone"].connect_options
+    assert missing.value.text == (
+        "adapter 'gone' can't be loaded: ModuleNotFoundError: No module named 'adapters.no_such'"
+    )
+    assert missing.value.remedy == "install the hub with all its dependencies"
+
+
+def test_no_adapter_is_loaded_before_an_interface_needs_it() -> None:
+    script = (
+        "import sys, hub.registry\n"
+        "registry = hub.registry.Registry.discover([], packages=False)\n"
+        "assert 'sql' in registry.adapters and not registry.problems\n"
+        "print([name for name in sys.modules if name.startswith('adapters.')])\n"
+        "registry.adapters['mllp'].listen_options\n"
+        "assert 'adapters.mllp' in sys.modules and 'sqlalchemy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 WORDS = st.sampled_from(

@@ -8,9 +8,12 @@ from typing import TypeVar
 import pytest
 
 from tests.peers.databases import MariaDb, PostgreSql
+from tests.peers.files import OpenSsh, PyFtpd, Vsftpd
+from tests.peers.http_proxies import Tinyproxy
 from tests.peers.imaging import Orthanc
 from tests.peers.process import Server
 from tests.peers.queues import ActiveMq, RabbitMq, Redis
+from tests.peers.soap_stacks import Axis
 
 S = TypeVar("S", bound=Server)
 
@@ -52,3 +55,28 @@ def activemq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActiveMq]:
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     yield from _running(Orthanc, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def axis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Axis]:
+    yield from _running(Axis, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def openssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSsh]:
+    yield from _running(OpenSsh, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def vsftpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vsftpd]:
+    yield from _running(Vsftpd, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def pyftpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PyFtpd]:
+    yield from _running(PyFtpd, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tinyproxy]:
+    yield from _running(Tinyproxy, tmp_path_factory)

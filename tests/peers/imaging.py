@@ -93,7 +93,7 @@ class Orthanc(Server):
 
 
 class StoreScp(Server):
-    """dcmtk's storescp, AE ``STORE``; objects go to ``received``. ``arguments``: further ones, e.g. of TLS."""
+    """dcmtk's storescp, AE ``STORE``; objects go to ``received``. ``arguments``: in the place of ``+xa``, every transfer syntax."""
 
     package = "dcmtk"
 
@@ -105,7 +105,7 @@ class StoreScp(Server):
 
     def command(self) -> Sequence[str]:
         program = need("storescp", self.package)
-        return [program, "-aet", "STORE", "-od", str(self.received), "+xa", *self._arguments, str(self.port)]
+        return [program, "-aet", "STORE", "-od", str(self.received), *(self._arguments or ("+xa",)), str(self.port)]
 
     def forget(self) -> None:
         shutil.rmtree(self.received)
@@ -128,7 +128,7 @@ class WorklistScp(Server):
         dcmtk("dump2dcm", str(text), str(self.folder / "MWL" / f"{name}.wl"))
 
     def command(self) -> Sequence[str]:
-        return [need("wlmscpfs", self.package), "-dfp", str(self.folder), "-csk", str(self.port)]
+        return [need("wlmscpfs", self.package), "-dfp", str(self.folder), "-csk", "-dfr", str(self.port)]
 
 
 def dcmtk(program: str, *arguments: str, ok: bool = True) -> str:

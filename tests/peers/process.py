@@ -157,23 +157,30 @@ class Server(ABC):
         until(lambda: not self._members() and not port_open(self.port), f"{process.args} does not end")
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
         for process in self._members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
 
     def _members(self) -> list[int]:
-        """Its processes that made themselves a session of their own: by a word in their environment."""
+        """All its processes, those that made themselves a session of their own included: its descendants, and those whose
+        parent is gone by a word in their environment (some servers write over that)."""
         word = f"{_WORD}={self.folder}".encode()
-        found = []
+        parents: dict[int, int] = {}
+        found: set[int] = set()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, IndexError, ValueError):
+                    state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                    if state == "Z":
+                        continue
+                    parents[int(entry.name)] = int(parent)
                     if word in (entry / "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry.name))
-        return found
+                        found.add(int(entry.name))
+        if self._process is not None and self._process.poll() is None:
+            found.add(self._process.pid)
+        while more := {child for child, parent in parents.items() if parent in found} - found:
+            found |= more
+        return sorted(found)
 
     # -- helpers -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,27 @@
+"""The adapter ``sql``."""
+
+from __future__ import annotations
+
+from adapters.sql.connect import SqlConnect
+from adapters.sql.listen import SqlListen
+from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+__all__ = ["SqlAdapter"]
+
+
+class SqlAdapter(Adapter):
+    """Relational databases through SQLAlchemy Core; the products are in :mod:`adapters.sql.products`."""
+
+    name = "sql"
+    listen_options = SqlListen
+    connect_options = SqlConnect
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        from adapters.sql.receiver import SqlReceiver  # with SQLAlchemy, which takes a while to load
+
+        return SqlReceiver(bound, intake)
+
+    def sender(self, bound: Bound) -> Sender:
+        from adapters.sql.sender import SqlSender
+
+        return SqlSender(bound)
