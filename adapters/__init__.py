@@ -25,9 +25,11 @@ _CLASSES = (
     ("mq", "adapters.mq.adapter", "MqAdapter"),
     ("redis", "adapters.mq.redis", "RedisAdapter"),
     ("stomp", "adapters.mq.stomp", "StompAdapter"),
+    ("dicom", "adapters.dicom", "DicomAdapter"),
+    ("dicomweb", "adapters.dicomweb", "DicomWebAdapter"),
 )
 #: Those whose listeners share one server for each host and port.
-_SHARING = ("http", "soap")
+_SHARING = ("dicomweb", "http", "soap")
 
 
 class _Servers:

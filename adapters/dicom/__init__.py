@@ -1,0 +1,28 @@
+"""DICOM over TCP (DIMSE), in and out: C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET, worklists, procedure steps, storage commitment."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from adapters.dicom.options import DicomConnect, DicomListen
+from adapters.dicom.receiver import DicomReceiver
+from adapters.dicom.sender import DicomSender
+from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+__all__ = ["DicomAdapter"]
+
+
+class DicomAdapter(Adapter):
+    """Listens as an AE (:class:`DicomListen`) and calls one (:class:`DicomConnect`)."""
+
+    name: ClassVar[str] = "dicom"
+    listen_options: ClassVar[type[BaseModel] | None] = DicomListen
+    connect_options: ClassVar[type[BaseModel] | None] = DicomConnect
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        return DicomReceiver(bound, intake)
+
+    def sender(self, bound: Bound) -> Sender:
+        return DicomSender(bound)
