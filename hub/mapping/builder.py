@@ -11,7 +11,8 @@ from hub.i18n import t
 from hub.mapping.codegen import Generator
 from hub.mapping.compiler import expression_error, parse
 from hub.mapping.document import Document, Leaf, ListRule, ObjectRule, Rules, Text
-from hub.mapping.nodes import CallNode, ExpressionError, Node, PathNode, StepNode, VariableNode
+from hub.mapping.document_without import without
+from hub.mapping.nodes import CallNode, ExpressionError, FilterNode, Node, PathNode, StepNode, VariableNode
 from hub.mapping.paths import Code, Elements, Scope
 from hub.mapping.paths_plain import PlainFormat
 from hub.mapping.program import Rule
@@ -22,8 +23,9 @@ __all__ = ["CALLER_NAMES", "Builder", "TooManyRules", "Value", "leaves"]
 MAX_RULES = 20_000
 #: Variables the hub provides to mappings and rules; any other that a mapping does not declare is probably a slip.
 CALLER_NAMES = frozenset({"target", "status", "code", "ok"})
-#: Deepest nesting of each:, and of include:.
-MAX_NESTING = 8
+#: Deepest nesting of loops, each: and from: (CPython takes 20 in one another, and filters are loops too), and of include:.
+MAX_NESTING = 16
+MAX_INCLUDES = 32
 
 
 class TooManyRules(Exception):
@@ -83,6 +85,9 @@ class Builder:
         self.generator.writer.rule = len(self.rules)
         self.generator.place = (self.document.name, target)
         self.rules.append(Rule(self.document.file, line, target, source))
+        self._counted()
+
+    def _counted(self) -> None:
         self._count += 1
         if self._count > MAX_RULES:
             raise TooManyRules
@@ -119,14 +124,16 @@ class Builder:
         """What ``each:``, ``from:`` and ``split:`` go through: a path; in plain trees also a variable, or a member of a value."""
         if isinstance(self.generator.source, PlainFormat):
             node = self.parse(text)
-            if isinstance(node, VariableNode | StepNode):
+            if isinstance(node, VariableNode | StepNode | FilterNode):
                 return node
         return self.path(text)
 
     def makes_tree(self, leaf: Leaf) -> bool:
         """Whether a rule can be that of a whole message or document: a computed value, not a text read from a path."""
         try:
-            return leaf.expr is not None and isinstance(self.parse(leaf.expr), CallNode | VariableNode | StepNode)
+            return leaf.expr is not None and isinstance(
+                self.parse(leaf.expr), CallNode | VariableNode | StepNode | FilterNode
+            )
         except ExpressionError:
             return True  # the rule itself tells
 
@@ -160,6 +167,8 @@ class Builder:
         name = self.generator.keep(code)
         present = self._presence(name, code.kind)
         if leaf.required or leaf.default is not None or leaf.keep_null:
+            if leaf.required and leaf.default is None:
+                present = self._filled(name, code.kind)
             if not present:
                 return Value(name, "")
             with writer.block(f"if not ({present}):"):
@@ -185,6 +194,12 @@ class Builder:
         return (
             f"{name} is not None and {name} != ''" if self.generator.source.empty_is_absent else f"{name} is not None"
         )
+
+    def _filled(self, name: str, kind: str) -> str:
+        """The test that a required value is there: "" is none, whatever the source."""
+        if kind == "bool":
+            return ""
+        return name if kind in ("text", "list") else f"{name} is not None and {name} != ''"
 
     # -- structure -----------------------------------------------------------------------------------------------
 
@@ -255,7 +270,7 @@ class Builder:
         if isinstance(path, PathNode):
             found = generator.source.elements(generator, path, scope)
         else:
-            found = Elements(f"as_list({generator.keep(generator.compile(path, scope))})", "value")
+            found = Elements(f"as_list({generator.keep(generator.everything(path, scope))})", "value")
         plain = generator.charged(found.plain, weight) if not only_first else writer.assign(found.plain)
         grouped = found.grouped.replace(found.plain, plain, 1) if found.grouped else ""
         element = writer.temp("e")
@@ -290,12 +305,16 @@ class Builder:
                 ),
             )
         chain = [document.name for document in (*self._documents, self.document)]
-        if found.name in chain or len(chain) > MAX_NESTING:
+        if found.name in chain:
+            circle = " > ".join([*chain[chain.index(found.name) :], found.name])
             raise ExpressionError(
-                t(
-                    f"mappings include each other: {' > '.join([*chain, found.name])}",
-                    f"映射循环包含：{' > '.join([*chain, found.name])}",
-                )
+                t(f"mappings include each other: {circle}", f"映射循环包含：{circle}"),
+                remedy=t("leave one of them out", "请去掉其一"),
+            )
+        if len(chain) > MAX_INCLUDES:
+            raise ExpressionError(
+                t(f"include: nested deeper than {MAX_INCLUDES}", f"include: 嵌套超过 {MAX_INCLUDES} 层"),
+                remedy=t("put the innermost ones into one file", "请把最内层的合并为一个文件"),
             )
         for stated, own, what in (
             (found.source_codec, self.document.source_codec, "from.codec"),
@@ -309,6 +328,16 @@ class Builder:
                     )
                 )
         self.included[found.name] = found
+        self._counted()
+        if rule.without:
+            found, missing = without(found, rule.without)
+            for one in missing:
+                self.problem(
+                    one.line,
+                    f"{target}.without".lstrip("."),
+                    t(f"{found.name} has no field {one.text!r}", f"{found.name} 没有字段 {one.text!r}"),
+                    t("name it as it is written there", "请按其中的写法书写"),
+                )
         if rule.origin is None:
             with self._inside(found, scope):
                 yield found, scope

@@ -23,6 +23,7 @@ from hub.mapping.nodes import (
     Constant,
     DictNode,
     ExpressionError,
+    FilterNode,
     LiteralNode,
     LogicNode,
     NegateNode,
@@ -33,7 +34,7 @@ from hub.mapping.nodes import (
     VariableNode,
 )
 from hub.mapping.paths import Code, Scope, SourceFormat
-from hub.mapping.paths_hl7 import HL7_RUNTIME
+from hub.mapping.paths_hl7_runtime import HL7_RUNTIME
 from hub.mapping.runtime import MESSAGE_KEYS, RUNTIME, number_of
 from hub.mapping.tables import CodeTable
 from hub.mapping.writer import Writer
@@ -47,6 +48,10 @@ _CONTEXT_NAMES = ("settings", "message", "now", "number")
 MAX_STEPS = 1_000_000
 #: Parentheses in one generated expression before it is broken into statements (CPython gives up at 200).
 _MAX_PARENTHESES = 30
+
+
+def _is_filtered(node: Node) -> bool:
+    return isinstance(node, FilterNode) or (isinstance(node, StepNode) and _is_filtered(node.base))
 
 
 class Generator:
@@ -73,6 +78,7 @@ class Generator:
             "__builtins__": {},
             "dict": dict,
             "len": len,
+            "list": list,
             "str": str,
             "type": type,
             **RUNTIME,
@@ -140,6 +146,9 @@ class Generator:
                 return self._variable(node)
             case StepNode():
                 return self._step(node, scope)
+            case FilterNode():
+                found = self._filtered(node, scope, every=False)
+                return Code(f"({found}[0] if {found} else None)")
             case ConditionalNode():
                 return self._conditional(node, scope)
             case LogicNode():
@@ -287,6 +296,27 @@ class Generator:
         access = "item" if isinstance(node.step, int) else "member"
         return Code(f"{access}({base.text}, {node.step!r})", "any", base.risky)
 
+    def _filtered(self, node: FilterNode, scope: Scope, *, every: bool) -> str:
+        """A variable with the list of the items of a value for which a condition holds; of several the first, unless ``every``."""
+        items = self.writer.assign(f"as_list({self.keep(self.compile(node.base, scope))})")
+        found = self.writer.temp()
+        self.writer.line(f"{found} = []")
+        with self.matching(items, node.condition, "value", scope) as element:
+            self.writer.line(f"{found}.append({element})")
+            if not every:
+                self.writer.line("break")
+        return found
+
+    def everything(self, node: Node, scope: Scope) -> Code:
+        """A value in the place of a list: of ``$x.list[condition].key`` every item's."""
+        if isinstance(node, FilterNode):
+            return Code(self._filtered(node, scope, every=True), "list")
+        if isinstance(node, StepNode) and _is_filtered(node.base):
+            access = "item" if isinstance(node.step, int) else "member"
+            values = self.charged(self.everything(node.base, scope).text)
+            return Code(self.writer.assign(f"each_one({access}, {values}, {node.step!r})"), "list")
+        return self.compile(node, scope)
+
     # -- calls ---------------------------------------------------------------------------------------------------
 
     def function(self, node: CallNode) -> Function:
@@ -306,20 +336,44 @@ class Generator:
         if function.emit is not None:
             return function.emit(self, node, scope)
         call, name, node = lenient(function, node)
-        texts: list[str] = []
+        codes: list[Code] = []
         first = Code("''")
+        memorable = function.memo and self.writer.loop_depth > 0 and not node.keywords
         for position, (argument, parameter) in enumerate(zip(node.arguments, parameters, strict=False)):
             code = self.argument(argument, scope, as_list=parameter in function.lists)
             first = code if position == 0 else first
-            texts.append(code.text)
-        if function.inline and len(texts) == 1 and first.kind == "text" and not node.keywords:
+            codes.append(code)
+            memorable = memorable and code.kind == "text"
+        if function.inline and len(codes) == 1 and first.kind == "text" and not node.keywords:
             return Code(function.inline.format(first.text), "text", first.risky)
+        texts = [code.text for code in codes]
         texts += [
             f"{keyword}={self.argument(value, scope, as_list=keyword in function.lists).text}"
             for keyword, value in node.keywords
         ]
         self.namespace[name] = call
+        if memorable:
+            return Code(self._remembered(name, node, codes), function.returns, True)
         return Code(f"{name}({', '.join(texts)})", function.returns, True)
+
+    def memo(self, name: str) -> str:
+        """A dict that lives as long as a run: for what loops compute of the same texts again and again."""
+        return self.writer.read(0, ("memo", name), "{}")
+
+    def _remembered(self, name: str, node: CallNode, codes: list[Code]) -> str:
+        """A call whose arguments are texts, made once for the same ones."""
+        names = [
+            code.text if isinstance(argument, LiteralNode) else self.keep(code)
+            for argument, code in zip(node.arguments, codes, strict=True)
+        ]
+        variable = [text for text in names if text.isidentifier()]
+        constants = "|".join("" if text.isidentifier() else text for text in names)
+        memo = self.memo(f"{name}({constants})")
+        call = f"{name}({', '.join(names)})"
+        if len(variable) == 1:
+            return f"({memo}[{variable[0]}] if {variable[0]} in {memo} else {memo}.setdefault({variable[0]}, {call}))"
+        key = self.writer.temp()
+        return f"({memo}[{key}] if ({key} := ({', '.join(variable)},)) in {memo} else {memo}.setdefault({key}, {call}))"
 
     def argument(self, node: Node, scope: Scope, *, as_list: bool) -> Code:
         """An argument; in a list position a path means everything it reaches."""
@@ -328,7 +382,7 @@ class Generator:
         if as_list and isinstance(node, CallNode) and (function := self.function(node)).emit_list is not None:
             check_arguments(function, node)
             return Code(self.charged(function.emit_list(self, node, scope).text), "list")
-        return self.compile(node, scope)
+        return self.everything(node, scope) if as_list else self.compile(node, scope)
 
     def declared(self, name: str) -> bool:
         """Whether a variable of this name is made by the mapping or the context itself."""

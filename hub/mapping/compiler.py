@@ -53,14 +53,15 @@ def compile_expression(
     line: int = 0,
     key: str = "",
     functions: Mapping[str, Function] | None = None,
+    namespaces: Mapping[str, str] | None = None,
 ) -> Evaluate:
-    """A function of (tree, context) for one expression.
+    """A function of (tree, context) for one expression; ``namespaces`` are the prefixes of paths into XML.
 
     A path that leads nowhere gives None or "", never an error. Raises :class:`~hub.errors.MappingError` with the place for an
     expression that can't be understood; the function raises it for values a function or operator can't work on.
     """
-    if functions is not None:
-        return _compile(text, codec, file, line, key, functions)
+    if functions is not None or namespaces:
+        return _compile(text, codec, file, line, key, BUILTIN if functions is None else functions, namespaces)
     return _cached(text, codec, file, line, key)
 
 
@@ -69,10 +70,18 @@ def _cached(text: str, codec: str, file: str, line: int, key: str) -> Evaluate:
     return _compile(text, codec, file, line, key, BUILTIN)
 
 
-def _compile(text: str, codec: str, file: str, line: int, key: str, functions: Mapping[str, Function]) -> Evaluate:
-    generator = Generator(source_format(codec), functions)
+def _compile(
+    text: str,
+    codec: str,
+    file: str,
+    line: int,
+    key: str,
+    functions: Mapping[str, Function],
+    namespaces: Mapping[str, str] | None = None,
+) -> Evaluate:
+    generator = Generator(source_format(codec, namespaces), functions)
     try:
-        code = generator.compile(parse(text, codec), generator.root)
+        code = generator.compile(parse(text, codec, namespaces), generator.root)
         return assemble(generator, [Rule(file, line, key, text)], code.text).run
     except ExpressionError as error:
         raise _failed(error, text, file, line, key) from None

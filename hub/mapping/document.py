@@ -45,6 +45,7 @@ class Field:
 class ObjectRule:
     """Several fields; with ``each`` once per element; with ``include`` those of another mapping first.
 
+    ``without`` are fields of the included mapping that are left out.
     ``value`` takes the place of fields where an ``each`` makes single values.
     """
 
@@ -57,6 +58,7 @@ class ObjectRule:
     when: Text | None = None
     include: Text | None = None
     origin: Text | None = None
+    without: list[Text] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -380,6 +380,8 @@ class Reader:
                     rule.include = self.text(node, place, t("the name of a mapping", "映射名称"))
                 case "from":
                     rule.origin = self.text(node, place, t("a path", "路径"))
+                case "without":
+                    rule.without = self._names(node, place, t("a field of the included mapping", "被包含映射的字段"))
                 case "const" | "expr" | "default" | "required" | "keep_null":
                     value_keys.append((name, name_node, node))
                 case _:
@@ -401,6 +403,7 @@ class Reader:
             ("where", rule.where, "each", rule.each),
             ("distinct", rule.distinct, "each", rule.each),
             ("from", rule.origin, "include", rule.include),
+            ("without", rule.without[0] if rule.without else None, "include", rule.include),
         ):
             if present is not None and needed is None:
                 self.document.problems.append(

@@ -22,6 +22,7 @@ from hub.mapping.nodes import (
     Constant,
     DictNode,
     ExpressionError,
+    FilterNode,
     LiteralNode,
     LogicNode,
     NegateNode,
@@ -53,6 +54,8 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _PLAIN = re.compile(r"[^\\'\"]+")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "/": "/"}
+#: What stands alone in brackets behind a value; anything else is a condition.
+_INDEX_OR_KEY = re.compile(r"""(?:-?\d+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*\]""")
 _MAX_DIGITS = 40
 
 
@@ -61,6 +64,8 @@ class PathSyntax(Protocol):
 
     #: Inside filters ``=`` compares, as in XPath.
     single_equals: ClassVar[bool]
+    #: Variables hold values like those of the source, so that its paths can go on from an item of one.
+    plain: ClassVar[bool]
 
     def parse_path(self, parser: Parser) -> PathNode | None:
         """The path at ``parser.at``, which is moved behind it; None, and nothing moved, when there is none."""
@@ -322,10 +327,23 @@ class Parser:
                 self.at += 1
                 node = StepNode(at, node, self.match(_NAME))
             elif self.accept("["):
-                node = StepNode(at, node, self.index_or_key())
+                node = self._in_brackets(at, node)
             else:
                 return node
             count = self._chain(count)
+
+    def _in_brackets(self, at: int, node: Node) -> Node:
+        """``[0]``, ``['key']``, and in plain trees ``[condition]``, behind a value."""
+        self.space()
+        start = self.at
+        if self._syntax.plain and not _INDEX_OR_KEY.match(self.text, self.at):
+            self.in_filter += 1
+            condition = self.expression()
+            self.in_filter -= 1
+            self.expect("]", t("to close the filter", "以闭合过滤条件"))
+            return FilterNode(at, node, condition)
+        self.at = start
+        return StepNode(at, node, self.index_or_key())
 
     def index_or_key(self) -> str | int:
         """What stands in ``[…]`` on a value: a number (0 is the first, -1 the last) or a quoted key."""

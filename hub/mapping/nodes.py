@@ -15,6 +15,7 @@ __all__ = [
     "Constant",
     "DictNode",
     "ExpressionError",
+    "FilterNode",
     "LiteralNode",
     "LogicNode",
     "NegateNode",
@@ -83,6 +84,14 @@ class StepNode(Node):
 
     base: Node
     step: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class FilterNode(Node):
+    """``base[condition]`` on a value that is not a path: the items for which the condition holds; paths in it start at the item."""
+
+    base: Node
+    condition: Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class SourceFormat(ABC):
     empty_is_absent: bool = False
     #: Inside filters ``=`` compares, as in XPath.
     single_equals: ClassVar[bool] = False
+    #: Its values are plain ones, as those of variables are.
+    plain: ClassVar[bool] = False
 
     @abstractmethod
     def parse_path(self, parser: Parser) -> PathNode | None:

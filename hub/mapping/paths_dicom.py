@@ -64,6 +64,7 @@ class DicomFormat(PlainFormat):
     """See the module."""
 
     name = "dicom"
+    plain = False
 
     def path_help(self) -> str:
         return "PatientName, (0010,0010), RequestAttributesSequence[0].CodeValue, .relative"

@@ -3,7 +3,7 @@
 ``PID-5.1`` (HL7 v2.x chapter 2: segment, field, component; ``.1.2`` sub-component), ``PID-3[2].1`` (repetition, from 1),
 ``OBX[3]-5`` (occurrence of the segment), ``[*]`` all of them, filters ``PID-3[.5=='IDCARD'].1`` and ``OBX[.3.1=='8302-2']-5``.
 Relative: ``.4.2`` of a repetition, ``.5.1`` of a segment, ``.OBX-5`` the segments that follow a segment up to the next of its name
-(an OBR and its OBX). A bare segment name tells whether the segment is there: its name, or "".
+(an OBR and its OBX), ``.NTE[until OBX]`` of these the ones in front of the first OBX, ``.ORC[before]-2`` the segment in front. A bare segment name tells whether the segment is there: its name, or "".
 
 Values are unescaped; a field or component read as a whole keeps the separators inside it, so nothing is lost.
 """
@@ -11,9 +11,8 @@ Values are unescaped; a field or component read as a whole keeps the separators 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hub.i18n import t
 from hub.mapping.nodes import ExpressionError, Node, PathNode
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
     from hub.mapping.expression import Parser
 
-__all__ = ["HL7_RUNTIME", "Hl7Format", "Selector"]
+__all__ = ["Hl7Format", "Selector"]
 
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![\w(])")
 _NUMBER = re.compile(r"\d{1,4}", re.ASCII)
@@ -34,14 +33,18 @@ _HEADERS = ("MSH", "FHS", "BHS")
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which of what repeats. ``first`` is what a path without brackets means."""
+    """Which of what repeats. ``first`` is what a path without brackets means; ``until`` all before the first segment named in ``stops``;
+    ``before`` the last one in front of the present segment."""
 
-    kind: Literal["first", "index", "all", "filter"] = "first"
+    kind: Literal["first", "index", "all", "filter", "until", "before"] = "first"
     index: int = 1
     condition: Node | None = None
+    stops: tuple[str, ...] = ()
 
 
 _FIRST = Selector()
+#: Selectors of segments that may mean several.
+_MANY = ("all", "filter", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Hl7Format(SourceFormat):
         numbers: list[tuple[int, Selector]] = []
         if segment:
             if parser.accept("["):
-                occurrence = self._selector(parser)
+                occurrence = self._among_segments(parser, up) or self._selector(parser)
             if parser.peek() == "-" and parser.peek(1).isdigit():
                 parser.at += 1
                 self._numbers(parser, numbers)
@@ -124,6 +127,31 @@ class Hl7Format(SourceFormat):
                 parser.at += 1
             else:
                 return
+
+    def _among_segments(self, parser: Parser, up: int) -> Selector | None:
+        """``[until OBX, SPM]`` and ``[before]`` behind the name of a segment."""
+        at = parser.at
+        parser.space()
+        if parser.accept_word("before"):
+            parser.expect("]", t("after before", "before 之后"))
+            if not up:
+                raise parser.error(
+                    t("[before] is for relative paths", "[before] 仅用于相对路径"),
+                    t("inside each: OBR write .ORC[before]", "在 each: OBR 之内写 .ORC[before]"),
+                    at=at,
+                )
+            return Selector("before")
+        if not parser.accept_word("until"):
+            return None
+        stops: list[str] = []
+        while not stops or parser.accept(","):
+            parser.space()
+            stops.append(parser.match(_SEGMENT))
+            if not stops[-1]:
+                raise parser.error(t("the name of a segment expected", "此处应为段名"), "[until OBX]")
+            parser.space()
+        parser.expect("]", t("to close [", "以闭合 [ "))
+        return Selector("until", stops=tuple(stops))
 
     def _selector(self, parser: Parser) -> Selector:
         parser.space()
@@ -224,7 +252,7 @@ class Hl7Format(SourceFormat):
             return g.writer.read(origin.loop_depth, ("segment", origin.key, place.segment), expression)
         every = self._segments(g, place)
         key = ("segment", origin.key, place.segment, place.occurrence)
-        if place.occurrence.kind == "index":
+        if place.occurrence.kind in ("index", "until", "before"):
             return g.writer.read(origin.loop_depth, key, f"nth({every}, {place.occurrence.index})")
         return self._first_match(g, every, place.occurrence, "segment", origin, key)
 
@@ -269,15 +297,38 @@ class Hl7Format(SourceFormat):
         return found
 
     def _segments(self, g: Generator, place: _Place) -> str:
-        """A variable with the list of all segments of the path's name."""
+        """A variable with the list of all segments of the path's name, of ``[until …]`` and ``[before]`` those meant."""
         origin = place.origin
+        if place.occurrence.kind == "before":
+            return self._in_front(g, place)
         self._require_members(place)
+        if place.occurrence.kind == "until":
+            stops = place.occurrence.stops
+            key = ("segments", origin.key, place.segment, stops)
+            early = f"until_named({self._following(place)}, {place.segment!r}, {stops!r})"
+            return g.writer.read(origin.loop_depth, key, early)
         expression = (
             f"{origin.variable}.all({place.segment!r})"
             if origin.kind == "root"
             else f"all_named({origin.members}, {place.segment!r})"
         )
         return g.writer.read(origin.loop_depth, ("segments", origin.key, place.segment), expression)
+
+    def _in_front(self, g: Generator, place: _Place) -> str:
+        """A variable with the segment in front of the present one, in a list."""
+        origin = place.origin
+        if origin.kind != "segment":
+            raise ExpressionError(
+                t(
+                    f".{place.segment}[before]: only a segment has others in front",
+                    f".{place.segment}[before]：仅段之前可有其他段",
+                )
+            )
+        known = g.writer.read(
+            0, ("before", place.segment), f"segments_before({g.root.variable}.segments, {place.segment!r})"
+        )
+        key = ("segments", origin.key, place.segment, place.occurrence)
+        return g.writer.read(origin.loop_depth, key, f"in_front({known}, {origin.variable})")
 
     def _field(self, g: Generator, origin: Scope, fields: str, field: int) -> str:
         """A variable with the raw text of a field."""
@@ -324,8 +375,11 @@ class Hl7Format(SourceFormat):
         if self._is_delimiters(place):
             return part
         escape = self._separator(g, "escape_char")
-        unescape = g.writer.read(0, ("unescape",), f"{g.root.variable}.unescape")
-        return g.writer.read(origin.loop_depth, ("text", part), f"{unescape}({part}) if {escape} in {part} else {part}")
+        plain = f"{g.writer.read(0, ('unescape',), f'{g.root.variable}.unescape')}({part})"
+        if origin.loop_depth:
+            memo = g.memo("unescape")
+            plain = f"({memo}[{part}] if {part} in {memo} else {memo}.setdefault({part}, {plain}))"
+        return g.writer.read(origin.loop_depth, ("text", part), f"{plain} if {escape} in {part} else {part}")
 
     def _piece(self, g: Generator, origin: Scope, whole: str, separator: str, number: int) -> str:
         depth = origin.loop_depth
@@ -372,7 +426,7 @@ class Hl7Format(SourceFormat):
             )
         elements, kind = self._elements(generator, place, path)
         origin = place.origin
-        if kind != "segment":
+        if kind != "segment" or place.occurrence.kind == "before":
             grouped = ""
         elif place.segment:
             grouped = f"groups({elements}, {self._following(place)})"
@@ -393,7 +447,7 @@ class Hl7Format(SourceFormat):
             if not place.segment:
                 return f"({origin.variable},)", "segment"
             return self._selected(g, self._segments(g, place), place.occurrence, "segment", place), "segment"
-        if place.occurrence.kind not in ("all", "filter"):
+        if place.occurrence.kind not in _MANY:
             return self._repetitions(g, place, self._fields(g, place), origin), "repetition"
         segments = self._selected(g, self._segments(g, place), place.occurrence, "segment", place)
         key = ("elements", place.origin, place.segment, place.occurrence, place.field, place.repetition)
@@ -453,62 +507,3 @@ class Hl7Format(SourceFormat):
                 g.writer.line(f"{found}.append({element})")
         g.writer.place_captured(scope.loop_depth, captured, {key: found})
         return found
-
-
-# -- run time ----------------------------------------------------------------------------------------------------------
-
-
-def nth(values: Sequence[Any], number: int) -> Any:
-    return values[number - 1] if len(values) >= number else None
-
-
-def nth_text(values: Sequence[str], number: int) -> str:
-    return values[number - 1] if len(values) >= number else ""
-
-
-def filled(values: list[str]) -> list[str]:
-    return values if "" not in values else [value for value in values if value]
-
-
-def names_of(segments: Sequence[Any]) -> list[str]:
-    return [segment.name for segment in segments]
-
-
-def first_named(segments: Sequence[Any], name: str) -> Any:
-    for segment in segments:
-        if segment.name == name:
-            return segment
-    return None
-
-
-def all_named(segments: Sequence[Any], name: str) -> list[Any]:
-    return [segment for segment in segments if segment.name == name]
-
-
-def groups(elements: Sequence[Any], following: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
-    """Each segment with those that follow it in ``following`` up to the next one of its name."""
-    if not elements:
-        return []
-    name = elements[0].name
-    wanted = {id(element): element for element in elements}
-    found: list[tuple[Any, list[Any]]] = []
-    members: list[Any] = []
-    for segment in following:
-        if segment.name == name:
-            members = []
-            if id(segment) in wanted:
-                found.append((segment, members))
-        else:
-            members.append(segment)
-    return found
-
-
-HL7_RUNTIME: dict[str, Callable[..., Any]] = {
-    "nth": nth,
-    "nth_text": nth_text,
-    "filled": filled,
-    "first_named": first_named,
-    "all_named": all_named,
-    "groups": groups,
-    "names_of": names_of,
-}

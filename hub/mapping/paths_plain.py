@@ -39,6 +39,7 @@ class PlainFormat(SourceFormat):
     """Plain trees; ``name`` is the codec's."""
 
     name = "json"
+    plain = True
 
     def __init__(self, *, empty_is_absent: bool = False) -> None:
         self.empty_is_absent = empty_is_absent

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["XmlFormat", "split_steps"]
 
 
+#: Helpers for several elements, and what one does itself.
+_OF_ONE = {"all_children": "iterchildren", "nested_children": "iterchildren", "all_below": "iterdescendants"}
+
+
 class XmlFormat(SourceFormat):
     """``namespaces``: prefix to URI, ``""`` for names without prefix. ``v3``: these are of HL7 v3, or of none where the sender forgot
     it; without either they match in every namespace."""
@@ -143,12 +147,14 @@ class XmlFormat(SourceFormat):
         if not before and not up:
             expression = f"top{'_all' if step.kind == 'descendant' else ''}({element}, {tags})"
         elif not before:
-            expression = f"{'below' if step.kind == 'descendant' else 'children'}({element}, {tags})"
+            expression = f"list({element}.{'iterdescendants' if step.kind == 'descendant' else 'iterchildren'}({tags}))"
         else:
             nodes = self._nodes(g, before, up, origin)
             nested = any(earlier.kind == "descendant" for earlier in before)
             helper = "all_below" if step.kind == "descendant" else "nested_children" if nested else "all_children"
             expression = f"{helper}({nodes}, {tags})"
+            if helper in _OF_ONE:  # mostly there is one, and the call would cost as much as the reading
+                expression = f"list({nodes}[0].{_OF_ONE[helper]}({tags})) if len({nodes}) == 1 else {expression}"
         return g.writer.read(origin.loop_depth, key, expression)
 
     def _chosen(

@@ -31,14 +31,6 @@ def top_all(root: Element, *tags: str) -> Nodes:
     return list(root.iter(*tags))
 
 
-def children(element: Element, *tags: str) -> Nodes:
-    return list(element.iterchildren(*tags))
-
-
-def below(element: Element, *tags: str) -> Nodes:
-    return list(element.iterdescendants(*tags))
-
-
 def all_children(elements: Nodes, *tags: str) -> Nodes:
     if len(elements) == 1:
         return list(elements[0].iterchildren(*tags))
@@ -173,8 +165,6 @@ XML_RUNTIME: dict[str, Callable[..., Any]] = {
     for function in (
         top,
         top_all,
-        children,
-        below,
         all_children,
         nested_children,
         all_below,

@@ -161,6 +161,18 @@ class Pattern:
                 remedy=t("use fewer * and +, or cut the text with substring", "请减少 * 和 +，或先用 substring 截取"),
             )
 
+    @property
+    def harmless(self) -> int:
+        """So many characters may be matched without a second look."""
+        low, high = 0, MAX_SUBJECT
+        while low < high:
+            size = (low + high + 1) // 2
+            if self.choices * size ** (self.open + 1) <= MAX_STEPS:
+                low = size
+            else:
+                high = size - 1
+        return low
+
     def fullmatch(self, text: str) -> bool:
         self._admit(text, search=False)
         return self.expression.fullmatch(text) is not None

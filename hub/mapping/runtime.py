@@ -255,6 +255,11 @@ def as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def each_one(access: Callable[[Any, Any], Any], values: Sequence[Any], step: str | int) -> list[Any]:
+    """What a step leads to from each of the values; lists count by their items, what is absent is left out."""
+    return [found for value in values for found in as_list(access(value, step))]
+
+
 def filled(values: Sequence[Any]) -> Sequence[Any]:
     """A list without its empty texts."""
     return values if "" not in values else [value for value in values if value != ""]
@@ -294,6 +299,7 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "message_value": message_value,
     "instant_text": instant_text,
     "as_list": as_list,
+    "each_one": each_one,
     "filled": filled,
     "plain_text": plain_text,
     "missing": missing,

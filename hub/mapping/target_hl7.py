@@ -34,7 +34,10 @@ _MAX_NUMBER = 999
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """A place in the target. ``segment`` is the code of the segment; ``repetition`` code of its number, "0" all; 0: not given."""
+    """A place in the target. ``segment`` is the code of the segment; ``repetition`` code of its number, "0" all; 0: not given.
+
+    ``present``: of a bare name inside a segment of that name, the code of this segment. ``looped``: it is added in a loop.
+    """
 
     name: str
     segment: str
@@ -42,6 +45,8 @@ class _Spot:
     repetition: str = "0"
     component: int = 0
     subcomponent: int = 0
+    present: str = ""
+    looped: bool = False
 
     @property
     def level(self) -> int:
@@ -151,8 +156,13 @@ class Hl7Target:
             name, occurrence, field, repetition, component, subcomponent = found.groups()
             numbers = found.groups()[1:]
             segment = f"segment_of({self._message}, {name!r}, {int(occurrence or 1)})"
+            present = ""
             if context is not None and context.name == name and not context.field and occurrence is None:
-                segment = context.segment
+                segment = present = context.segment
+            repeats = isinstance(entry.rule, ListRule) or (isinstance(entry.rule, ObjectRule) and entry.rule.each)
+            elsewhere = context is not None and context.looped and name != context.name and occurrence is None
+            if context is not None and elsewhere and (field or not repeats):
+                self._first_again(entry, target, context.name, name)
             spot = _Spot(
                 name,
                 segment if field or occurrence else "",
@@ -160,6 +170,7 @@ class Hl7Target:
                 repetition or ("0" if not component else "1"),
                 int(component or 0),
                 int(subcomponent or 0),
+                present,
             )
         elif relative and context is not None:
             first, repetition, second, third = numbers = relative.groups()
@@ -194,9 +205,26 @@ class Hl7Target:
             return None
         return spot
 
+    def _first_again(self, entry: Field, target: str, looped: str, name: str) -> None:
+        """Every turn of a loop would write into the same segment, whoever it is about."""
+        self._builder.problem(
+            entry.line,
+            f"{target}.{entry.key}".lstrip("."),
+            t(
+                f"this is the first {name} of the message for every {looped}",
+                f"每个 {looped} 都写入消息的第一个 {name}",
+            ),
+            t(
+                f"a {name} of its own: {name}: [{{…}}]; the first on purpose: {name}[1]",
+                f"各自的段写作 {name}: [{{…}}]；确为第一个则写 {name}[1]",
+            ),
+            "warning",
+        )
+
     # -- rules ---------------------------------------------------------------------------------------------------
 
-    def _rule(self, rule: Rules, scope: Scope, target: str, spot: _Spot) -> None:
+    def _rule(self, rule: Rules, scope: Scope, target: str, spot: _Spot, seen: str = "") -> None:
+        """``seen``: the variable with what ``distinct:`` has met in the list this is an item of."""
         if isinstance(rule, ListRule):
             self._list(rule, scope, target, spot)
         elif isinstance(rule, Leaf):
@@ -217,49 +245,64 @@ class Hl7Target:
                 t("write one rule", "请只写一条规则"),
             )
         elif rule.each is not None:
-            self._each(rule, rule.each, scope, target, spot)
+            self._each(rule, rule.each, scope, target, spot, seen)
         else:
             with self._builder.when(rule.when, scope, target):
                 self._fields(rule, scope, target, self._only(spot))
 
     def _only(self, spot: _Spot) -> _Spot:
-        """A segment or repetition that is not repeated: the first."""
+        """A segment or repetition that is not repeated: the present one, else the first."""
         if not spot.field:
-            segment = spot.segment or f"segment_of({self._message}, {spot.name!r}, 1)"
+            segment = spot.segment or spot.present or f"segment_of({self._message}, {spot.name!r}, 1)"
             return _Spot(spot.name, segment)
         return _Spot(spot.name, spot.segment, spot.field, "1" if spot.repetition == "0" else spot.repetition)
 
-    def _added(self, spot: _Spot) -> _Spot:
-        return _Spot(spot.name, self._writer.assign(f"{self._message}.add_segment({spot.name!r})"))
+    def _added(self, spot: _Spot, *, looped: bool = False) -> _Spot:
+        segment = self._writer.assign(f"{self._message}.add_segment({spot.name!r})")
+        return _Spot(spot.name, segment, looped=looped)
 
     def _list(self, rule: ListRule, scope: Scope, target: str, spot: _Spot) -> None:
         if spot.component or (spot.segment and not spot.field):
             self._builder.problem(rule.line, target, t("this does not repeat", "此处不可重复"))
             return
+        seen = ""
+        if any(isinstance(item, ObjectRule) and item.distinct is not None for item in rule.items):
+            seen = self._seen()
         for number, item in enumerate(rule.items, 1):
             place = f"{target}[{number}]"
             if spot.field:
-                self._rule(item, scope, place, _Spot(spot.name, spot.segment, spot.field, str(number)))
+                self._rule(item, scope, place, _Spot(spot.name, spot.segment, spot.field, str(number)), seen)
             elif isinstance(item, ObjectRule) and item.each is None:
                 with self._builder.when(item.when, scope, place):
                     self._fields(item, scope, target, self._added(spot))
             else:
-                self._rule(item, scope, target, spot)
+                self._rule(item, scope, target, spot, seen)
 
-    def _each(self, rule: ObjectRule, path: Text, scope: Scope, target: str, spot: _Spot) -> None:
+    def _seen(self) -> str:
+        """A variable for what ``distinct:`` has met in a list."""
+        seen = self._writer.temp("seen")
+        self._writer.line(f"{seen} = {{}}")
+        return seen
+
+    def _each(self, rule: ObjectRule, path: Text, scope: Scope, target: str, spot: _Spot, seen: str = "") -> None:
         writer = self._writer
         with self._builder.guard(path, target):
+            if rule.distinct is not None:
+                seen = seen or self._seen()
             number = ""
             if spot.field:
                 number = writer.temp("r")
                 start = 0 if spot.repetition == "0" else int(spot.repetition) - 1
                 writer.line(f"{number} = {start}")
-            with self._builder.each(path, rule, scope, target) as inner:
+            with (
+                self._builder.each(path, rule, scope, target) as inner,
+                self._builder.distinct(rule.distinct, inner, f"{target}[]", seen),
+            ):
                 if number:
                     writer.line(f"{number} += 1")
                     place = _Spot(spot.name, spot.segment, spot.field, number)
                 else:
-                    place = self._added(spot)
+                    place = self._added(spot, looped=True)
                 if rule.value is not None:
                     if not number:
                         raise ExpressionError(t("a segment is not a value", "段不是单个值"))

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from hub.i18n import t
 from hub.mapping.builder import Builder
 from hub.mapping.document import Field, Leaf, ListRule, ObjectRule, Rules, Text
 from hub.mapping.paths import Scope
+from hub.mapping.runtime import FunctionError, kind_of
 
 __all__ = ["PlainTarget"]
 
@@ -23,6 +25,7 @@ class _Place:
     """A part of the target that the dotted keys of an object lead to: a rule, or further parts by name or index."""
 
     rule: Field | None = None
+    line: int = 0
     names: dict[str, _Place] = field(default_factory=dict)
     indexes: dict[int, _Place] = field(default_factory=dict)
 
@@ -49,6 +52,31 @@ def _putter(variable: str, key: str) -> Put:
     return lambda value: f"{variable}[{key!r}] = {value}"
 
 
+def extended(old: Any) -> dict[str, Any]:
+    """A new object with the members of one that is there."""
+    if old is None:
+        return {}
+    if isinstance(old, dict):
+        return dict(old)
+    _refuse(old)
+
+
+def not_there(old: Any) -> None:
+    """Entries by number are not added to a list that is there."""
+    if old is not None:
+        _refuse(old)
+
+
+def _refuse(old: Any) -> NoReturn:
+    raise FunctionError(
+        t(
+            f"the included mapping makes a {kind_of(old)} here, to which nothing can be added",
+            f"被包含映射在此生成{kind_of(old)}，不能再添加内容",
+        ),
+        remedy=t("leave it out there: without: [name]", "请先去掉：without: [名称]"),
+    )
+
+
 class PlainTarget:
     """Writes the statements that build a plain tree."""
 
@@ -63,7 +91,8 @@ class PlainTarget:
         self._rule(rules, scope, "", lambda value: f"{result} = {value}")
         return result
 
-    def _rule(self, rule: Rules, scope: Scope, target: str, put: Put) -> None:
+    def _rule(self, rule: Rules, scope: Scope, target: str, put: Put, old: str = "") -> None:
+        """``old``: what an included mapping has put there already; fields of an object are added to it, anything else takes its place."""
         if isinstance(rule, Leaf):
             self._leaf(rule, scope, target, put)
         elif isinstance(rule, ListRule):
@@ -72,7 +101,7 @@ class PlainTarget:
             self._each(rule, rule.each, scope, target, put)
         else:
             with self._builder.when(rule.when, scope, target):
-                self._object(rule, scope, target, put)
+                self._object(rule, scope, target, put, old)
 
     def _leaf(self, leaf: Leaf, scope: Scope, target: str, put: Put) -> None:
         text = leaf.expr or Text("", leaf.line)
@@ -142,21 +171,26 @@ class PlainTarget:
             else:
                 self._object(rule, inner, entry, lambda value: f"{found}.append({value})")
 
-    def _object(self, rule: ObjectRule, scope: Scope, target: str, put: Put) -> None:
+    def _object(self, rule: ObjectRule, scope: Scope, target: str, put: Put, old: str = "") -> None:
         include = rule.include
         if include is not None and not rule.fields:
             # An included mapping may as well be a list or a single value.
             with self._builder.guard(include, target), self._builder.include(rule, scope, target) as (document, inner):
                 if document.fields is not None:
-                    self._rule(document.fields, inner, target, put)
+                    self._rule(document.fields, inner, target, put, old)
             return
-        found = self._writer.temp("t")
-        self._writer.line(f"{found} = {{}}")
+        found = self._started(rule.line, target, old)
+        self._members(rule, scope, target, found, adding=bool(old))
+        self._put_if(found, put(found))
+
+    def _members(self, rule: ObjectRule, scope: Scope, target: str, variable: str, *, adding: bool) -> None:
+        """The fields of an object, those of what it includes first; with ``adding`` there may be some already."""
+        include = rule.include
         if include is not None:
             with self._builder.guard(include, target), self._builder.include(rule, scope, target) as (document, inner):
                 if isinstance(document.fields, ObjectRule) and document.fields.each is None:
                     with self._builder.when(document.fields.when, inner, target):
-                        self._fields(document.fields, inner, target, found)
+                        self._members(document.fields, inner, target, variable, adding=adding)
                 else:
                     self._builder.problem(
                         include.line,
@@ -164,14 +198,19 @@ class PlainTarget:
                         t(f"{document.name} does not make an object", f"{document.name} 生成的不是对象"),
                         t("its fields can't be mixed with others", "其字段不能与其他字段混用"),
                     )
-        self._fields(rule, scope, target, found)
-        self._put_if(found, put(found))
-
-    def _fields(self, rule: ObjectRule, scope: Scope, target: str, variable: str) -> None:
         root = _Place()
         for entry in rule.fields:
             self._insert(root, entry, target)
-        self._places(root, scope, target, variable)
+        self._places(root, scope, target, variable, adding=adding or include is not None)
+
+    def _started(self, line: int, target: str, old: str) -> str:
+        """A variable with a new object; with ``old`` one that has the members of what is there, which may belong to the source."""
+        found = self._writer.temp("t")
+        if old:
+            self._builder.at(line, target)
+            self._builder.generator.namespace["extended"] = extended
+        self._writer.line(f"{found} = extended({old})" if old else f"{found} = {{}}")
+        return found
 
     def _insert(self, root: _Place, entry: Field, target: str) -> None:
         steps = _steps(entry.key)
@@ -188,10 +227,10 @@ class PlainTarget:
             clash = place.rule is not None
             if isinstance(step, str):
                 clash = clash or bool(place.indexes)
-                place = place.names.setdefault(step, _Place())
+                place = place.names.setdefault(step, _Place(line=entry.line))
             else:
                 clash = clash or bool(place.names)
-                place = place.indexes.setdefault(step, _Place())
+                place = place.indexes.setdefault(step, _Place(line=entry.line))
             if clash:
                 break
         else:
@@ -205,20 +244,24 @@ class PlainTarget:
             t("write all parts of it either nested or dotted", "同一部分请统一用嵌套或点号书写"),
         )
 
-    def _places(self, place: _Place, scope: Scope, target: str, variable: str) -> None:
+    def _places(self, place: _Place, scope: Scope, target: str, variable: str, *, adding: bool = False) -> None:
         for name, child in place.names.items():
             path = f"{target}.{name}" if target else name
-            self._place(child, scope, path, _putter(variable, name))
+            self._place(child, scope, path, _putter(variable, name), f"{variable}.get({name!r})" if adding else "")
 
-    def _place(self, place: _Place, scope: Scope, target: str, put: Put) -> None:
+    def _place(self, place: _Place, scope: Scope, target: str, put: Put, old: str = "") -> None:
         if place.rule is not None:
-            self._rule(place.rule.rule, scope, target, put)
+            self._rule(place.rule.rule, scope, target, put, old)
             return
-        found = self._writer.temp("t")
         if place.names:
-            self._writer.line(f"{found} = {{}}")
-            self._places(place, scope, target, found)
+            found = self._started(place.line, target, old)
+            self._places(place, scope, target, found, adding=bool(old))
         else:
+            found = self._writer.temp("t")
+            if old:
+                self._builder.at(place.line, target)
+                self._builder.generator.namespace["not_there"] = not_there
+                self._writer.line(f"not_there({old})")
             self._writer.line(f"{found} = []")
             for expected, index in enumerate(sorted(place.indexes)):
                 if index != expected:

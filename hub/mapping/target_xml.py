@@ -249,6 +249,8 @@ class XmlTarget:
     def _list(self, rule: ListRule, place: Place, scope: Scope, target: str, parent: str) -> None:
         self._builder.at(rule.line, target)
         slot = self._slot(place, parent)
+        if any(isinstance(item, ObjectRule) and item.distinct is not None for item in rule.items):
+            self._writer.line(f"{slot}_seen = {{}}")
         for number, item in enumerate(rule.items, 1):
             self._item(item, place, scope, f"{target}[{number}]", parent, slot)
 
@@ -267,8 +269,15 @@ class XmlTarget:
         self, rule: ObjectRule, path: Text, place: Place, scope: Scope, target: str, parent: str, slot: str = ""
     ) -> None:
         self._builder.at(path.line, target, path.text)
-        slot = slot or self._slot(place, parent)
-        with self._builder.guard(path, target), self._builder.each(path, rule, scope, target) as inner:
+        if not slot:
+            slot = self._slot(place, parent)
+            if rule.distinct is not None:
+                self._writer.line(f"{slot}_seen = {{}}")
+        with (
+            self._builder.guard(path, target),
+            self._builder.each(path, rule, scope, target) as inner,
+            self._builder.distinct(rule.distinct, inner, f"{target}[]", f"{slot}_seen"),
+        ):
             if rule.value is not None:
                 self._leaf(rule.value, place, inner, f"{target}[]", parent, slot)
             else:
@@ -315,6 +324,9 @@ class XmlTarget:
 
     def _part(self, part: Part, scope: Scope, target: str, element: str) -> None:
         leaf = part.rule
+        if part.kind == TEXT and isinstance(leaf, ObjectRule) and leaf.each is not None and leaf.value is not None:
+            self._texts(leaf, leaf.each, leaf.value, scope, target, element)
+            return
         if not isinstance(leaf, Leaf):
             self._builder.problem(
                 part.line,
@@ -333,12 +345,39 @@ class XmlTarget:
                 return
             value = self._builder.leaf(leaf, scope, target)
             if part.kind == TEXT:
-                statement = f"{'set_own_text' if self._base else 'add_text'}({element}, {value.text})"
+                statement = f"{self._text_writer()}({element}, {value.text})"
             elif part.kind == CDATA:
                 statement = f"set_cdata({element}, {value.text})"
             else:
                 statement = f"set_attribute({element}, {part.kind[1:]!r}, {value.text})"
             self._writer.line(f"if {value.present}: {statement}" if value.present else statement)
+
+    def _text_writer(self) -> str:
+        return "set_own_text" if self._base else "add_text"
+
+    def _texts(self, rule: ObjectRule, path: Text, leaf: Leaf, scope: Scope, target: str, element: str) -> None:
+        """The texts of a loop, one after the other: what people read of rows where elements are not allowed."""
+        if not self._scalar(leaf, target):
+            return
+        text = leaf.expr or Text("", leaf.line)
+        found = self._writer.temp("t")
+        self._builder.at(path.line, target, path.text)
+        self._writer.line(f"{found} = []")
+        if rule.distinct is not None:
+            self._writer.line(f"{found}_seen = {{}}")
+        with (
+            self._builder.guard(path, target),
+            self._builder.each(path, rule, scope, target) as inner,
+            self._builder.distinct(rule.distinct, inner, f"{target}[]", f"{found}_seen"),
+            self._builder.when(leaf.when, inner, target),
+            self._builder.guard(text, target),
+        ):
+            self._builder.at(text.line, f"{target}[]", text.text)
+            value = self._builder.leaf(leaf, inner, target)
+            statement = f"{found}.append({value.text})"
+            self._writer.line(f"if {value.present}: {statement}" if value.present else statement)
+        self._builder.at(path.line, target, path.text)
+        self._writer.line(f"if {found}: {self._text_writer()}({element}, run_together({found}))")
 
     def _copies(self, leaf: Leaf, scope: Scope, element: str) -> None:
         generator = self._builder.generator

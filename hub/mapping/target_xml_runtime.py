@@ -11,7 +11,7 @@ from lxml import etree
 from hub.codecs.xml_codec import XmlDocument
 from hub.i18n import t
 from hub.mapping.paths_xml_runtime import has_tag
-from hub.mapping.runtime import FunctionError, plain_text
+from hub.mapping.runtime import MAX_TEXT, FunctionError, plain_text
 
 __all__ = ["XML_TARGET_RUNTIME"]
 
@@ -255,6 +255,14 @@ def add_text(element: Element, value: Any) -> None:
         _refuse(text)
 
 
+def run_together(values: Sequence[Any]) -> str:
+    """Texts one after the other."""
+    text = "".join([_text(value) for value in values])
+    if len(text) > MAX_TEXT:
+        raise FunctionError(t(f"the text is longer than {MAX_TEXT}", f"文本超过 {MAX_TEXT} 个字符"))
+    return text
+
+
 def set_cdata(element: Element, value: Any) -> None:
     text = _text(value)
     try:
@@ -282,6 +290,7 @@ XML_TARGET_RUNTIME: dict[str, Callable[..., Any]] = {
     "put_element": put_element,
     "removed": removed,
     "root_of": root_of,
+    "run_together": run_together,
     "set_attribute": set_attribute,
     "set_cdata": set_cdata,
     "set_own_text": set_own_text,

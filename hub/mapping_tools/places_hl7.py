@@ -10,7 +10,8 @@ from typing import Any
 from hub.codecs.hl7v2 import Hl7Message, Segment
 from hub.i18n import t
 from hub.mapping.nodes import PathNode
-from hub.mapping.paths_hl7 import HL7_RUNTIME, Selector
+from hub.mapping.paths_hl7 import Selector
+from hub.mapping.paths_hl7_runtime import HL7_RUNTIME
 from hub.mapping_tools.places import Ask, Found, Occurring, Place, Places
 from hub.mapping_tools.scope import Frame
 
@@ -103,9 +104,15 @@ class Hl7Places(Places):
         return _Target(origin, steps.segment, steps.occurrence, field, repetition, component, subcomponent)
 
     def _named(self, target: _Target) -> list[Segment]:
-        origin = target.origin
+        origin, occurrence = target.origin, target.occurrence
         if not target.segment:
             return [origin.element]
+        if occurrence.kind == "before":
+            known = HL7_RUNTIME["segments_before"](self._segments, target.segment)
+            return list(HL7_RUNTIME["in_front"](known, origin.element))
+        if occurrence.kind == "until":
+            behind = self._segments if origin.kind == "root" else origin.members or ()
+            return list(HL7_RUNTIME["until_named"](behind, target.segment, occurrence.stops))
         if origin.kind == "root":
             return self._message.all(target.segment)
         return [segment for segment in origin.members or () if segment.name == target.segment]
@@ -154,7 +161,7 @@ class Hl7Places(Places):
         if target.field == 0:
             return "segment", self._chosen_segments(target, frame, ask, many=many)
         # A segment that is only on the way is the first one, unless brackets say otherwise.
-        several = many and target.occurrence.kind in ("all", "filter")
+        several = many and target.occurrence.kind in ("all", "filter", "until")
         found: list[tuple[Any, Place]] = []
         for segment, place in self._chosen_segments(target, frame, ask, many=several):
             found += self._repetitions(target, segment, place, frame, ask, many=many)
@@ -165,7 +172,7 @@ class Hl7Places(Places):
         label = self.label(path, frame)
         target = self._resolve(path, frame)
         following = self._segments if target.origin.kind == "root" else target.origin.members or []
-        if kind == "repetition":
+        if kind == "repetition" or target.occurrence.kind == "before":
             return [Frame(kind, element, None, place, label, frame, frame.names) for element, place in found]
         if not target.segment:  # the element itself keeps what follows it
             return [
@@ -223,7 +230,7 @@ class Hl7Places(Places):
             kind = "repetition"
         else:
             kind = "segment" if target.field == 0 else "repetition"
-        members: list[Any] | None = [] if kind == "segment" else None
+        members: list[Any] | None = [] if kind == "segment" and target.occurrence.kind != "before" else None
         return Frame(kind, None, members, (), self.label(path, frame), frame, frame.names)
 
     def label(self, path: PathNode, frame: Frame) -> str:

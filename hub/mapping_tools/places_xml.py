@@ -11,8 +11,6 @@ from hub.mapping.paths_xml_parse import XmlStep
 from hub.mapping.paths_xml_runtime import (
     all_below,
     all_children,
-    below,
-    children,
     local_name,
     nested_children,
     numbered,
@@ -101,7 +99,7 @@ class XmlPlaces(Places):
                 find = all_below if deep else nested_children if nested else all_children
                 nodes = list(find(nodes, *step.tags))
             elif path.up:
-                nodes = list((below if deep else children)(element, *step.tags))
+                nodes = list((element.iterdescendants if deep else element.iterchildren)(*step.tags))
             else:
                 nodes = list((top_all if deep else top)(element, *step.tags))
             nested = nested or deep

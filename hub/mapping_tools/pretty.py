@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+
+from hub.mapping.formats import kind_of_tree
 
 __all__ = ["pretty"]
 
@@ -10,15 +13,26 @@ _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
 
 
 def pretty(output: bytes, codec: str) -> bytes:
-    """JSON indented, HL7 v2 with one line for each segment; anything else as it is."""
+    """JSON indented, whatever codec wrote it; HL7 v2 with one line for each segment; anything else as it is."""
     if codec == "hl7v2":
         return output.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if codec != "json":
+    if kind_of_tree(codec) != "json" or output.lstrip()[:1] not in (b"{", b"["):
         return output
+    try:
+        text = output.decode("utf-8")
+        documents = text.splitlines() if codec == "jsonl" else [text]
+        for document in documents:
+            json.loads(document)
+    except (ValueError, RecursionError):
+        return output
+    return b"\n".join(_indented(document) for document in documents)
+
+
+def _indented(document: str) -> bytes:
     parts: list[str] = []
     depth = 0
     before = ""
-    for piece in _PIECE.findall(output.decode("utf-8")):
+    for piece in _PIECE.findall(document):
         if piece in "}]":
             depth -= 1
             if before not in "{[":

@@ -243,8 +243,21 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                     "when": _expression("Written only when this holds.", "仅当成立时写出。", listed),
                     "include": _path("The fields of another mapping.", "另一映射的字段。"),
                     "from": _path("Where relative paths of the included mapping start.", "被包含映射的相对路径起点。"),
+                    "without": {
+                        "type": "array",
+                        "items": {"type": "string", "minLength": 1},
+                        "minItems": 1,
+                        "description": _both(
+                            "Fields of the included mapping that are left out.", "被包含映射中不采用的字段。"
+                        ),
+                    },
                 },
-                "dependentRequired": {"where": ["each"], "distinct": ["each"], "from": ["include"]},
+                "dependentRequired": {
+                    "where": ["each"],
+                    "distinct": ["each"],
+                    "from": ["include"],
+                    "without": ["include"],
+                },
                 "if": {"anyOf": [{"required": [key]} for key in _VALUE_KEYS]},
                 "then": {
                     "properties": dict.fromkeys((*_VALUE_KEYS, "each", "where", "distinct", "when"), True),
@@ -252,7 +265,9 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                     "oneOf": [{"required": ["const"]}, {"required": ["expr"]}],
                 },
                 "else": {
-                    "properties": dict.fromkeys(("each", "where", "distinct", "when", "include", "from"), True),
+                    "properties": dict.fromkeys(
+                        ("each", "where", "distinct", "when", "include", "from", "without"), True
+                    ),
                     "additionalProperties": rule,
                 },
             },

@@ -114,20 +114,21 @@ class Expressions:
         return found
 
     def compiled(
-        self, node: Node, shape: tuple[tuple[str, bool], ...], kinds: Mapping[str, str]
+        self, node: Node, shape: tuple[tuple[str, bool], ...], kinds: Mapping[str, str], *, every: bool
     ) -> tuple[Callable[[Any, Context], Any], str]:
         """(function of tree and context, kind of its value); ``node`` must come from :meth:`parse`, so that it lives on.
+        ``every``: as in the place of a list.
 
         ``shape`` tells of each element around, from the outside, its kind and whether it has members; the context's variables hold
         them under ``#0``, ``#1`` …, and the variables of the mapping, whose kinds are given, under ``=name``.
         """
-        key = (id(node), shape, tuple(kinds.items()))
+        key = (id(node), shape, tuple(kinds.items()), every)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(node, shape, kinds)
+            self._compiled[key] = self._compile(node, shape, kinds, every=every)
         return self._compiled[key]
 
     def _compile(
-        self, node: Node, shape: tuple[tuple[str, bool], ...], kinds: Mapping[str, str]
+        self, node: Node, shape: tuple[tuple[str, bool], ...], kinds: Mapping[str, str], *, every: bool
     ) -> tuple[Callable[[Any, Context], Any], str]:
         generator = Generator(self.format, self.functions, self.find_table)
         scope = generator.root
@@ -137,7 +138,7 @@ class Expressions:
             scope = Scope(kind, variable, scope, 0, members if grouped else "")
         generator.variables.append({name: Code(f"ctx.variables[{'=' + name!r}]", kind) for name, kind in kinds.items()})
         try:
-            code = generator.compile(node, scope)
+            code = generator.everything(node, scope) if every else generator.compile(node, scope)
             return assemble(generator, [Rule()], code.text).run, code.kind
         except ExpressionError as error:
             raise MappingError(error.text, remedy=error.remedy) from None
@@ -151,8 +152,8 @@ class Evaluator:
         self.tree = tree
         self._context = context
 
-    def value(self, node: Node, frame: Frame) -> tuple[Any, str]:
-        """The value, and its kind as :class:`hub.mapping.paths.Code` has it."""
+    def value(self, node: Node, frame: Frame, *, every: bool = False) -> tuple[Any, str]:
+        """The value, and its kind as :class:`hub.mapping.paths.Code` has it; ``every``: as in the place of a list."""
         variables = dict(self._context.variables)
         kinds: dict[str, str] = {}
         for name in sorted(self.expressions.mentioned(node) & frame.names.keys()):
@@ -161,7 +162,7 @@ class Evaluator:
         for depth, outer in enumerate(around):
             variables[f"#{depth}"] = outer.element, outer.members
         shape = tuple((outer.kind, outer.members is not None) for outer in around)
-        run, kind = self.expressions.compiled(node, shape, kinds)
+        run, kind = self.expressions.compiled(node, shape, kinds, every=every)
         return run(self.tree, replace(self._context, variables=variables)), kind
 
     def holds(self, node: Node, frame: Frame) -> bool:

@@ -9,13 +9,16 @@ from decimal import Decimal
 from typing import Any
 
 from hub.codecs.hl7v2 import Hl7Message
+from hub.codecs.xml_codec import XmlDocument
 from hub.diff import Change, diff_bytes, diff_trees
 from hub.errors import HubError, MappingError, Problem
 from hub.i18n import t
 from hub.mapping import CompiledMapping
+from hub.mapping.formats import XML_CODECS
 from hub.mapping_tools.cases import Case, TestFile, load_tests
+from hub.mapping_tools.expected_places import at_path, element_paths
 from hub.mapping_tools.shown import text_of
-from hub.mapping_tools.steps import MISSING, Step, at, parse_steps, steps_text
+from hub.mapping_tools.steps import MISSING, Step, steps_text
 from hub.mapping_tools.workbench import Input, Workbench
 from hub.masking import mask_text
 
@@ -24,6 +27,8 @@ __all__ = ["CaseResult", "Difference", "TestReport", "input_of", "run_case", "ru
 _INDEX = re.compile(r"\[(\d{1,6})\]\.?")
 #: Longest value shown, characters.
 _LONGEST = 300
+#: Formats in which every value is a text.
+_TEXTS = XML_CODECS | {"hl7v2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,9 @@ class _Comparison:
         self._case = case
         self._outputs = outputs
         self._codec = bench.codec(mapping.target_codec, tests.output_format(case))
+        document = bench.library.document((mapping.parts[-1] if mapping.parts else mapping).name)
+        self._namespaces = document.target_namespaces if document is not None else {}
+        self._trees: dict[int, Any] = {}
 
     def differences(self) -> list[Difference]:
         case = self._case
@@ -264,7 +272,9 @@ class _Comparison:
 
     def _tree(self, number: int) -> Any:
         """What the receiver would read."""
-        return self._codec.decode(self._outputs[number])
+        if number not in self._trees:
+            self._trees[number] = self._codec.decode(self._outputs[number])
+        return self._trees[number]
 
     def _plain(self, number: int) -> Any:
         tree = self._tree(number)
@@ -291,6 +301,10 @@ class _Comparison:
             if number >= len(self._outputs):
                 found.append(Difference(prefix or "$", one, MISSING))
                 continue
+            if isinstance(self._tree(number), XmlDocument):
+                for path, wanted in element_paths(one):
+                    found += self._compared(_joined(prefix, path), self._there(number, path), wanted)
+                continue
             found += [
                 Difference(_joined(prefix, steps_text(steps)), wanted, there)
                 for steps, wanted, there in _missing(_numbers(one), _numbers(self._plain(number)), ())
@@ -310,12 +324,14 @@ class _Comparison:
             number, inner = int(index[1]), path[index.end() :]
         if number >= len(self._outputs):
             return [Difference(path, wanted, MISSING)] if wanted is not None else []
-        tree = self._tree(number)
-        if isinstance(tree, Hl7Message):
-            there: Any = tree.get(inner) or MISSING
-            wanted = wanted if wanted is None else text_of(wanted)
-        else:
-            there = at(tree, parse_steps(inner))
+        return self._compared(path, self._there(number, inner), wanted)
+
+    def _there(self, number: int, path: str) -> Any:
+        return at_path(self._tree(number), path, self._codec.name, self._namespaces)
+
+    def _compared(self, path: str, there: Any, wanted: Any) -> list[Difference]:
+        if wanted is not None and isinstance(there, str) and self._codec.name in _TEXTS:
+            wanted = text_of(wanted)
         if wanted is None:
             return [] if there is MISSING or there is None else [Difference(path, MISSING, there)]
         if there is MISSING:

@@ -13,6 +13,7 @@ from hub.mapping.nodes import (
     CompareNode,
     ConditionalNode,
     DictNode,
+    FilterNode,
     LiteralNode,
     LogicNode,
     NegateNode,
@@ -83,8 +84,8 @@ def _parts(node: Node) -> tuple[Node, ...]:
             return node.left, node.right
         case NotNode() | NegateNode():
             return (node.operand,)
-        case StepNode():
-            return (node.base,)
+        case StepNode() | FilterNode():
+            return (node.base,)  # a condition looks at the items of a value, which stand in no place of the source
         case ArrayNode():
             return node.items
         case DictNode():

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hub.errors import HubError, MappingError
 from hub.i18n import t
 from hub.mapping.document import Document, Leaf, ObjectRule, Rules, Text
+from hub.mapping.document_without import without
 from hub.mapping.nodes import Node, PathNode
 from hub.mapping.runtime import as_list, plain_text
 from hub.mapping_tools.places import Outline, Places
@@ -231,7 +232,7 @@ class Walk(ABC):
             return []
         with self._placed(text, keyword, target, here):
             try:
-                items = as_list(self._evaluator.value(node, frame)[0])
+                items = as_list(self._evaluator.value(node, frame, every=True)[0])
             except MappingError:
                 if here.live:
                     raise
@@ -269,6 +270,8 @@ class Walk(ABC):
         found = self._find(name.text)
         if found is None:
             raise HubError(t(f"there is no mapping {name.text!r}", f"没有映射 {name.text!r}"), code="mapping.missing")
+        if rule.without:
+            found, _ = without(found, rule.without)
         inside = replace(
             here,
             document=found,
@@ -314,7 +317,8 @@ class Walk(ABC):
         try:
             with _Placed(here.document.file, leaf.expr, made.pattern):
                 value, kind = evaluator.value(self._parse(leaf.expr), made.frame)
-                if evaluator.present(value, kind):
+                demanded = leaf.required and leaf.default is None
+                if evaluator.present(value, kind) and not (demanded and value == ""):
                     return replace(made, state="written", value=value)
                 if leaf.default is not None:
                     written = leaf.keep_null or leaf.default[0] is not None

@@ -132,14 +132,16 @@ class Hl7Walk(Walk):
             self._counts[spot.name] = number
         return Spot(spot.name, number)
 
-    def _rule(self, rule: Rules, target: str, spot: Spot, frame: Frame, here: Here) -> None:
+    def _rule(
+        self, rule: Rules, target: str, spot: Spot, frame: Frame, here: Here, seen: set[str] | None = None
+    ) -> None:
         if isinstance(rule, Leaf):
             self._leaf(rule, target, spot, frame, here)
         elif isinstance(rule, ListRule):
             self._list(rule, target, spot, frame, here)
         elif rule.each is not None:
             self.outline.append(Group(target, rule, frame, here))
-            self._each(rule, rule.each, target, spot, frame, here)
+            self._each(rule, rule.each, target, spot, frame, here, set() if seen is None else seen)
         else:
             self.outline.append(Group(target, rule, frame, here))
             only = (
@@ -154,19 +156,23 @@ class Hl7Walk(Walk):
             self._counts[spot.name] = max(self._counts.get(spot.name, 0), spot.occurrence)
 
     def _list(self, rule: ListRule, target: str, spot: Spot, frame: Frame, here: Here) -> None:
+        seen: set[str] = set()
         for number, item in enumerate(rule.items, 1):
             place = f"{target}[{number}]"
             if spot.field:
-                self._rule(item, place, Spot(spot.name, spot.occurrence, spot.field, number), frame, here)
+                self._rule(item, place, Spot(spot.name, spot.occurrence, spot.field, number), frame, here, seen)
             elif isinstance(item, ObjectRule) and item.each is None:
                 there = self.when(item.when, "when", place, frame, here)
                 self._fields(item, target, self._added(spot, there), frame, there)
             else:
-                self._rule(item, target, spot, frame, here)
+                self._rule(item, target, spot, frame, here, seen)
 
-    def _each(self, rule: ObjectRule, path: Text, target: str, spot: Spot, frame: Frame, here: Here) -> None:
+    def _each(
+        self, rule: ObjectRule, path: Text, target: str, spot: Spot, frame: Frame, here: Here, seen: set[str]
+    ) -> None:
         number = (spot.repetition or 1) - 1
-        for inner, there in self.each(path, rule, target, frame, here):
+        for inner, met in self.each(path, rule, target, frame, here):
+            there = self.distinct(rule.distinct, f"{target}[]", inner, met, seen)
             if spot.field:
                 number += there.live
                 place = Spot(spot.name, spot.occurrence, spot.field, max(number, 1))

@@ -126,14 +126,19 @@ class PlainWalk(Walk):
         return index
 
     def _object(self, rule: ObjectRule, at: _At, frame: Frame, here: Here) -> bool:
+        if rule.include is not None and not rule.fields:
+            document, inner, inside = self.include(rule, at.pattern, frame, here)
+            return document.fields is not None and self._rule(document.fields, at, inner, inside)
+        return self._members(rule, at, frame, here)
+
+    def _members(self, rule: ObjectRule, at: _At, frame: Frame, here: Here) -> bool:
+        """The fields of what an object includes, then its own."""
         written = False
         if rule.include is not None:
             document, inner, inside = self.include(rule, at.pattern, frame, here)
-            if not rule.fields:
-                return document.fields is not None and self._rule(document.fields, at, inner, inside)
             if isinstance(document.fields, ObjectRule) and has_fields(document.fields):
                 inside = self.when(document.fields.when, "when", at.pattern, inner, inside)
-                written = self._part(self._parts(document.fields), at, inner, inside)
+                written = self._members(document.fields, at, inner, inside)
         return self._part(self._parts(rule), at, frame, here) or written
 
     def _part(self, part: _Part, at: _At, frame: Frame, here: Here) -> bool:

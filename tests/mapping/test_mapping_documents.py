@@ -27,6 +27,19 @@ def run(folder: Folder, text: str, tree: Any, functions: Any = None) -> list[Any
     return folder.library(functions).get("m").run(tree, Context())
 
 
+def test_a_document_of_one_step_is_handed_on_as_base64_by_the_next(folder: Folder) -> None:
+    folder.write("made.yaml", "from: {codec: json}\nto: {codec: cda}\nfields: {ClinicalDocument: {title: name}}\n")
+    read = "fields: {document: {title: ClinicalDocument/title, content: $source | format('cda') | base64}}\n"
+    folder.write("read.yaml", "from: {codec: cda}\nto: {codec: json}\n" + read)
+    envelope = "fields: {register: {title: document.title, text: {'@mediaType': {const: text/xml}, '#text': document.content}}}\n"
+    folder.write("register.yaml", "from: {codec: json}\nto: {codec: xml}\n" + envelope)
+    folder.write("all.yaml", "steps: [made, read, register]\n")
+    (found,) = folder.library().get("all").run({"name": "报告"}, Context())
+    assert found.root.findtext("title") == "报告"
+    document = CODECS["cda"].decode(base64.b64decode(found.root.findtext("text")))
+    assert document.root.findtext("{urn:hl7-org:v3}title") == "报告"
+
+
 def test_xpath_reads_a_document_inside_a_message(folder: Folder) -> None:
     text = (
         HEAD
@@ -54,7 +67,7 @@ fields:
             "lines": [{"tag": "x", "names": ["钾", "钠"]}, {"tag": "y", "names": ["钾", "钠"]}],
         }
     ]
-    assert run(folder, text, {"tags": ["x"]}) == [{"codes": "", "count": 0, "none": "-", "lines": [{"tag": "x"}], "no": "", "first": "", "chosen": ""}]  # fmt: skip
+    assert run(folder, text, {"tags": ["x"]}) == [{"count": 0, "none": "-", "lines": [{"tag": "x"}], "no": "", "first": "", "chosen": ""}]  # fmt: skip
 
 
 def test_each_document_of_a_loop_is_read_by_itself(folder: Folder) -> None:

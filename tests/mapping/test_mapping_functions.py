@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.codecs.hl7v2 import Hl7Codec
 from hub.errors import MappingError
 from hub.mapping import Context, compile_expression
 from hub.mapping.functions import BUILTIN, with_plugins
+
+if TYPE_CHECKING:
+    from conftest import Folder
 
 NOW = 1_768_440_615_123_000
 
@@ -54,7 +59,7 @@ def call(text: str, **values: Any) -> Any:
         ("split('a,b', ',')", ["a", "b"]),
         ("split(x, ',')", []),
         ("concat('a', x, 1, true)", "a1true"),
-        ("concat()", ""),
+        ("concat()", None),
         ("join('-', 'a', x, '', 'b')", "a-b"),
         ("join('a', 'b')", "b"),
         ("join(x, 'b', sep='+')", "b"),
@@ -369,9 +374,59 @@ def test_what_a_plugin_function_raises_is_not_repeated() -> None:
     def fail(value: object) -> object:
         raise RuntimeError(f"secret of {value}")
 
-    evaluate = compile_expression("v | fail", "json", functions=with_plugins({"fail": fail}))
+    evaluate = compile_expression("v | broken", "json", functions=with_plugins({"broken": fail}))
     with pytest.raises(MappingError) as caught:
         evaluate({"v": "张三"}, Context())
     assert "secret" not in str(caught.value)
     assert "张三" not in str(caught.value)
     assert "RuntimeError" in str(caught.value)
+
+
+def test_what_loops_compute_of_the_same_texts_is_the_same(folder: Folder) -> None:
+    text = """
+        fields:
+          each: OBX
+          id: stable_id('x', .3, PID-3, 1)
+          one: stable_id('k', .3)
+          two: stable_id(.3, .4)
+          at: .14 | datetime
+          utc: .14 | datetime(tz='UTC')
+          text: .5
+          found: .3 | regex_find('[A-Z]+(\\d?)')
+          whole: regex_match(.3, '[A-Z]\\d')
+    """
+    rows = [("A1", "", "x\\T\\y"), ("B", "A1", "x\\T\\y"), ("A1", "", "z"), ("", "A1", "x\\T\\y"), ("b2", "", "\\T\\")]
+    lines = [f"OBX|1|ST|{code}|{sub}|{value}|||||||||20260115{10 + len(code)}" for code, sub, value in rows]
+    message = Hl7Codec().decode("\r".join(["MSH|^~\\&|", "PID|1||8", *lines, ""]).encode())
+    loop = textwrap.dedent(text)
+    (found,) = folder.mapping(loop, source="hl7v2").run(message, Context())
+    alone = folder.mapping("split: OBX\n" + loop.replace("  each: OBX\n", ""), name="s", source="hl7v2")
+    single = [
+        alone.run(Hl7Codec().decode("\r".join(["MSH|^~\\&|", "PID|1||8", line, ""]).encode()), Context())
+        for line in lines[:3]
+    ]
+    assert found[:3] == [one[0] for one in single]
+    assert [entry["text"] for entry in found] == ["x&y", "x&y", "z", "x&y", "&"]
+    assert found[0] == {**found[2], "text": "x&y"}
+    assert len({entry["two"] for entry in found}) == 4
+    assert [entry.get("found") for entry in found] == ["1", None, "1", None, None]
+    assert [entry["whole"] for entry in found] == [True, False, True, False, False]
+
+
+def test_what_is_not_asked_for_is_not_computed_in_loops_either(folder: Folder) -> None:
+    text = "fields: {each: OBX, id: \"stable_id(concat(.3, fail('asked') if .4 else '')) if .1 == '1' else .3\"}\n"
+    message = Hl7Codec().decode(b"MSH|^~\\&|\rOBX|1||A\rOBX|2||B|x\rOBX|1||A\r")
+    (found,) = folder.mapping(text, source="hl7v2").run(message, Context())
+    assert found == [found[0], {"id": "B"}, found[0]]
+    with pytest.raises(MappingError, match="asked"):
+        folder.library().get("m").run(Hl7Codec().decode(b"MSH|^~\\&|\rOBX|1||A|x\r"), Context())
+
+
+def test_a_text_too_long_for_a_pattern_is_refused_wherever_it_is_found() -> None:
+    for call in ("regex_match('[a-c]*x?[a-c]*x?[a-c]*y')", "regex_find('[a-c]*x?[a-c]*x?[a-c]*y')"):
+        for codec in ("hl7v2", "json"):
+            evaluate = compile_expression(f"{'PID-3' if codec == 'hl7v2' else 'v'} | {call}", codec)
+            long = "a" * 5000
+            tree = Hl7Codec().decode(f"MSH|^~\\&|\rPID|1||{long}\r".encode()) if codec == "hl7v2" else {"v": long}
+            with pytest.raises(MappingError, match="too long for this pattern"):
+                evaluate(tree, Context())

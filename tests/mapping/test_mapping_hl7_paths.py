@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from hub.codecs.hl7v2 import Hl7Codec
 from hub.errors import CodecError, MappingError
 from hub.mapping import Context, compile_expression, compile_extract
+
+if TYPE_CHECKING:
+    from conftest import Folder
 
 MESSAGE = "\r".join(
     [
@@ -130,6 +134,72 @@ def test_path(path: str, expected: Any) -> None:
 def test_not_a_path(path: str) -> None:
     with pytest.raises(MappingError):
         read(path)
+
+
+NOTES = "\r".join(
+    [
+        r"MSH|^~\&|HIS", "NTE|1||for all", "ORC|NW|P1", "OBR|1|A", "NTE|1||of the order", "NTE|2||also", "OBX|1", "NTE|1||of the result",
+        "SPM|1", "OBR|2|B", "OBX|1", "NTE|1||of this result", "ORC|NW|P3", "OBR|3|C", "OBX|1", "OBX|2", "",
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("NTE[until OBR]-3", "for all"),
+        ("NTE[until OBR] | count", 1),
+        ("NTE[until ORC, OBX]-3 | join(',')", "for all"),
+        ("NTE[until ZZZ]-3 | count", 5),
+        ("NTE[until MSH]-3", ""),
+        ("OBX[until ORC]-1", ""),
+        ("'yes' if NTE[ until  OBR ] else 'no'", "yes"),
+        ("'yes' if OBX[until OBR] else 'no'", "no"),
+    ],
+)
+def test_segments_in_front_of_another(path: str, expected: Any) -> None:
+    assert read(path, NOTES) == expected
+
+
+def test_segments_in_front_of_another_in_a_loop(folder: Folder) -> None:
+    text = """
+        fields:
+          each: OBR
+          own: .NTE[until OBX]-3 | join(',')
+          first: .NTE[until OBX, SPM]-3
+          entries: {each: ".NTE[until OBX]", no: .1, order: ..2}
+          all: .NTE[*]-3 | join(',')
+          order: .ORC[before]-2
+          there: {when: ".ORC[before]", const: true}
+          of: {include: orc, from: ".ORC[before]"}
+          results: {each: .OBX, order: "..ORC[before]-2", number: ..2, nearest: ".ORC[before]-2"}
+    """
+    folder.write(
+        "orc.yaml", "fragment: true\nfrom: {codec: hl7v2}\nto: {codec: json}\nfields: {kind: .1, number: .2}\n"
+    )
+    mapping = folder.mapping(textwrap.dedent(text), source="hl7v2")
+    (found,) = mapping.run(decode(NOTES), Context())
+    assert found == [
+        {
+            "own": "of the order,also", "first": "of the order", "all": "of the order,also,of the result",
+            "entries": [{"no": "1", "order": "A"}, {"no": "2", "order": "A"}],
+            "order": "P1", "there": True, "of": {"kind": "NW", "number": "P1"},
+            "results": [{"order": "P1", "number": "A", "nearest": "P1"}],
+        },
+        {"all": "of this result", "results": [{"number": "B"}]},
+        {
+            "order": "P3", "there": True, "of": {"kind": "NW", "number": "P3"},
+            "results": [{"order": "P3", "number": "C", "nearest": "P3"}, {"order": "P3", "number": "C"}],
+        },
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path", ["ORC[before]", "PID-3[until OBX].1", "NTE[until]", "NTE[until obx]", "NTE[until OBX", "NTE[before OBX]"]
+)
+def test_brackets_that_mean_nothing(path: str) -> None:
+    with pytest.raises(MappingError):
+        read(path, NOTES)
 
 
 def test_reads_are_shared() -> None:

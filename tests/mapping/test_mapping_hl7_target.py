@@ -169,6 +169,64 @@ def test_a_new_message(folder: Folder) -> None:
     ]
 
 
+def test_a_bare_name_inside_a_segment_means_this_segment(folder: Folder) -> None:
+    head = "fragment: true\nfrom: {codec: json}\nto: {codec: hl7v2}\n"
+    folder.write("person.yaml", head + "fields: {PID: {include: born, '.8': .sex}, '.5': .name}")
+    folder.write("born.yaml", head + "fields: {PID-7: .born}")
+    tree = {"people": [{"name": "A", "born": "1950", "sex": "F"}, {"name": "B", "born": "1960", "sex": "M"}]}
+    fields = """
+        fields:
+          PID: {each: people, PID: {include: person}}
+          NK1:
+            - {PID-1: {const: 9}, NK1: {".2": "people[1].name"}}
+            - NK1: {".2": "people[0].name"}
+    """
+    assert made(folder, fields, tree)[1:] == [
+        "PID|9||||A||1950|F",
+        "PID|||||B||1960|M",
+        "NK1||B",
+        "NK1||A",
+    ]
+
+
+def test_the_first_segment_of_a_message_in_a_loop_is_a_warning(folder: Folder) -> None:
+    text = """
+        from: {codec: json}
+        to: {codec: hl7v2}
+        fields:
+          MSH-9.1: {const: ADT}
+          PID:
+            each: people
+            ".5": .name
+            PV1-2: {const: I}
+            PV1: {".3": .ward}
+            NK1: [{".2": .kin}]
+            PD1: {each: ., ".1": .x}
+            DG1[1]-3: {const: x}
+    """
+    folder.write("m.yaml", textwrap.dedent(text))
+    told = [(p.line, p.key, p.severity, p.text) for p in folder.library().problems()]
+    first = "this is the first PV1 of the message for every PID"
+    assert told == [(9, "PID.PV1-2", "warning", first), (10, "PID.PV1", "warning", first)]
+
+
+def test_distinct_segments_and_repetitions(folder: Folder) -> None:
+    tree = {"a": [{"v": 1, "t": "x"}, {"v": 2, "t": "y"}, {"v": 1, "t": "z"}], "b": [2, 3, 3]}
+    fields = """
+        fields:
+          PID-3: {each: a, distinct: .v, ".1": .v, ".5": .t}
+          PID-13: {each: b, distinct: ., expr: .}
+          PID-14: [{each: b, distinct: ., expr: .}]
+          DG1: {each: a, distinct: .v, ".1": .t}
+          AL1:
+            - {each: a, distinct: .v, ".1": .v}
+            - {each: b, distinct: ., ".1": .}
+    """
+    assert made(folder, fields, tree)[1:] == [
+        "PID|||1^^^^x~2^^^^y||||||||||2~3|2~3", "DG1|x", "DG1|y", "AL1|1", "AL1|2", "AL1|3",
+    ]  # fmt: skip
+
+
 def test_messages_made_do_not_touch_each_other(folder: Folder) -> None:
     fields = "fields: {PID-3: id, NTE: {each: notes, '.3': .}}"
     assert made(folder, fields, {"id": "1", "notes": ["a", "b"]})[1:] == ["PID|||1", "NTE|||a", "NTE|||b"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hub.codecs.hl7v2 import Hl7Codec
 from hub.errors import MappingError, Problem
+from hub.i18n import language, set_language
 from hub.mapping import Context
 
 if TYPE_CHECKING:
@@ -95,6 +96,54 @@ def test_default_and_required(folder: Folder) -> None:
     assert folder.run(text, ORDER) == {"a": "d", "b": "o1", "c": "o1", "d": ""}
     with pytest.raises(MappingError, match="required value is absent"):
         folder.run("fields: {a: {expr: missing, required: true}}", ORDER)
+
+
+def test_required_takes_no_empty_text_and_joining_nothing_gives_nothing(folder: Folder) -> None:
+    mapping = folder.mapping("fields: {a: {expr: $settings.key, required: true}}")
+    for value in ("", None):
+        with pytest.raises(MappingError, match="a required value is absent"):
+            mapping.run({}, Context(settings={"key": value}))
+    assert mapping.run({}, Context(settings={"key": "k"})) == [{"a": "k"}]
+    with pytest.raises(MappingError, match="a required value is absent"):
+        folder.run("fields: {a: {expr: x, required: true}}", {"x": ""})
+    assert folder.run("fields: {a: {expr: x, required: true, default: d}}", {"x": ""}) == {"a": ""}
+
+    text = """
+        fields:
+          two: join(' ', x, y)
+          many: join('-', x, y, z)
+          list: l | join(',')
+          glued: concat(x, y)
+          marked: concat(x, '#')
+          other: {expr: "join(' ', x, y)", default: none}
+          must: join(' ', x, y) | default(concat(x, z)) | default('end')
+          null: {expr: "join(' ', x, y)", keep_null: true}
+    """
+    assert folder.run(textwrap.dedent(text), {"x": "", "l": []}) == {
+        "marked": "#", "other": "none", "must": "end", "null": None,
+    }  # fmt: skip
+    message = Hl7Codec().decode(b"MSH|^~\\&|\rPID|1\r")
+    fields = "fields: {PID-5.1: {const: x}, PID-6: \"join(' ', PID-8, PID-9)\", a: 1}".replace(", a: 1", "")
+    (made,) = folder.mapping(fields, source="hl7v2", target="hl7v2").run(message, Context())
+    assert made.get("PID-6") == ""
+
+
+def test_a_mapping_refuses_in_two_languages(folder: Folder) -> None:
+    text = "vars: {one: \"fail('several patients', '多个患者') if y else 'one'\"}\nfields: {a: \"required(x, 'no x', '没有 x')\"}"
+    mapping = folder.mapping(text)
+    assert mapping.run({"x": 1}, Context()) == [{"a": 1}]
+    for tree, english, chinese in (({"y": 1, "x": 1}, "several patients", "多个患者"), ({}, "no x", "没有 x")):
+        before = language()
+        try:
+            for name, told in (("en", english), ("zh", chinese)):
+                set_language(name)
+                with pytest.raises(MappingError) as caught:
+                    mapping.run(tree, Context())
+                assert caught.value.reason == told
+        finally:
+            set_language(before)
+    with pytest.raises(MappingError, match="only English"):
+        folder.run("fields: {a: \"x or fail('only English')\"}", {})
 
 
 def test_conditions(folder: Folder) -> None:
@@ -254,6 +303,87 @@ def test_include(folder: Folder) -> None:
 def test_a_whole_mapping_can_be_included(folder: Folder) -> None:
     folder.mapping("fields: {city: address.city}", name="city")
     assert folder.run("fields: {a: {include: city}, b: id}", ORDER) == {"a": {"city": "邵阳"}, "b": "o1"}
+
+
+def test_further_keys_are_added_to_what_an_include_makes(folder: Folder) -> None:
+    base = """
+        fields:
+          p: {q: id, list: {each: lines, expr: .sku}, deep.one: name}
+          whole: address
+          n: name
+    """
+    folder.write("base.yaml", HEAD + textwrap.dedent(base))
+    text = """
+        fields:
+          a: {include: base, p.r: gender, p.deep.two: id, whole.zip: id}
+          b: {include: base, p: {q: none, deep: {one: gender}}, whole: id}
+          c: {include: base, when: id, p: {when: none, q: gender}, p.list: {each: lines, expr: .n}}
+    """.replace("p: {when: none, q: gender}, p.list", "p.list")
+    before = copy.deepcopy(ORDER)
+    assert folder.run(textwrap.dedent(text), ORDER) == {
+        "a": {
+            "p": {"q": "o1", "list": ["a", "b", "c"], "deep": {"one": "张三", "two": "o1"}, "r": "F"},
+            "whole": {"city": "邵阳", "zip": "o1"},
+            "n": "张三",
+        },
+        "b": {
+            "p": {"q": "o1", "list": ["a", "b", "c"], "deep": {"one": "F"}},
+            "whole": "o1",
+            "n": "张三",
+        },
+        "c": {
+            "p": {"q": "o1", "list": [2, 0, 5], "deep": {"one": "张三"}},
+            "whole": {"city": "邵阳", "zip": "422000"},
+            "n": "张三",
+        },
+    }
+    assert before == ORDER
+    for fields, kind in (("n.x: id", "text"), ("'p.list.x': id", "list"), ("'p.list[0].x': id", "list")):
+        with pytest.raises(MappingError, match=f"makes a {kind} here") as caught:
+            folder.run(f"fields:\n  a:\n    include: base\n    {fields}\n", ORDER)
+        assert (caught.value.line, caught.value.target) == (
+            6,
+            f"a.{fields.split(':')[0].strip(chr(39))}".rsplit(".x")[0].removesuffix("[0]"),
+        )
+
+
+def test_fields_of_an_include_are_left_out(folder: Folder) -> None:
+    inner = "fields: {x: id, y: {expr: none, required: true}, z: {u: id, v: name}, 'w.a': id, w.b: name}\n"
+    folder.write("inner.yaml", HEAD + inner)
+    folder.write(
+        "outer.yaml", HEAD + "fields: {include: inner, from: lines, o: {include: inner, without: [y, z, w]}, a.b: id}\n"
+    )
+    assert folder.run("fields: {r: {include: inner, without: [y, z.u, w.a]}}", ORDER) == {
+        "r": {"x": "o1", "z": {"v": "张三"}, "w": {"b": "张三"}}
+    }
+    # What the included mapping includes in turn, and what it writes at a key of its own.
+    assert folder.run("fields: {r: {include: outer, without: [y, o.x, a, w], z.v: gender}}", ORDER) == {
+        "r": {"x": "o1", "z": {"u": "o1", "v": "F"}}
+    }
+    with pytest.raises(MappingError, match="inner has no field 'wx'"):
+        folder.run("fields: {r: {include: inner, without: [wx]}}", ORDER)
+    with pytest.raises(MappingError, match="without: stands only with include:"):
+        folder.run("fields: {r: {without: [x], a: id}}", ORDER)
+
+
+def test_includes_may_be_deep_and_circles_are_told_as_such(folder: Folder) -> None:
+    for level in range(20):
+        origin = ", from: inner" if level % 2 else ""
+        folder.write(f"l{level}.yaml", HEAD + f"fields: {{f: {{include: l{level + 1}{origin}}}, n: n}}\n")
+    folder.write("l20.yaml", HEAD + "fields: {x: .x}\n")
+    target = folder.library().get("l0").run({"n": 1, "x": "end", "inner": {"x": "inner"}}, Context())[0]
+    for _ in range(20):
+        assert target["n"] == 1
+        target = target["f"]
+    assert target == {"x": "inner"}
+
+    for level in range(40):
+        folder.write(f"d{level}.yaml", HEAD + f"fields: {{f: {{include: d{level + 1}}}}}\n")
+    folder.write("d40.yaml", HEAD + "fields: {f: {include: d39}}\n")
+    with pytest.raises(MappingError, match="include: nested deeper than 32"):
+        folder.library().get("d0")
+    with pytest.raises(MappingError, match="include each other: d39 > d40 > d39"):
+        folder.library().get("d39")
 
 
 def test_the_source_is_not_changed(folder: Folder) -> None:
@@ -432,6 +562,14 @@ def test_an_include_bomb_is_stopped(folder: Folder) -> None:
     found = folder.library()
     with pytest.raises(MappingError, match="too many rules"):
         found.get("l0")
+
+
+def test_an_include_bomb_without_a_single_rule_is_stopped(folder: Folder) -> None:
+    for level in range(20):
+        inner = "".join(f"  f{n}: {{include: l{level + 1}}}\n" for n in range(10)) if level < 19 else "  []\n"
+        folder.write(f"l{level}.yaml", HEAD + "fields:\n" + inner)
+    with pytest.raises(MappingError, match="too many rules"):
+        folder.library().get("l0")
 
 
 YAML_BITS = st.sampled_from(

@@ -66,3 +66,59 @@ def test_errors_name_the_list_they_add_to(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="int") as found:
         run(tmp_path, {"a": [{"n": "?"}]}, "fields:\n  entry: [{each: a, include: part}]\n", part=part)
     assert found.value.target == "entry[0].x"
+
+
+def test_filters_on_variables(tmp_path: Path) -> None:
+    fields = """
+vars: {all: body.list, wanted: "'b'"}
+fields:
+  first: $all[kind=='b'].v
+  whole: "$all[kind=='z' or v == 3]"
+  none: $all[kind=='none'].v
+  other: $all[kind==$wanted and v != 2].v
+  root: $all[kind==$.kind].v
+  every: $all[kind=='b'].v | list
+  texts: $all[kind=='b'].tags | join('-')
+  count: $all[kind=='b'] | count
+  entries: {each: "$all[kind=='b']", v: .v, tags: {each: ".tags", expr: .}, n: $number}
+  deep: $outer.list[v==4]['odd key'][0]
+  one: $single[v==5].v
+  key: $all[0]['kind']
+"""
+    tree = {
+        "kind": "c",
+        "body": {"list": [
+            {"kind": "a", "v": 1}, {"kind": "b", "v": 2, "tags": ["x", "y"]}, {"kind": "b", "v": 3, "tags": ["z"]}, {"kind": "c", "v": 9},
+        ]},
+    }  # fmt: skip
+    (tmp_path / "m.yaml").write_text(HEAD + fields, "utf-8")
+    variables = {"outer": {"list": [{"v": 4, "odd key": ["k"]}]}, "single": {"v": 5}}
+    (found,) = MappingLibrary([tmp_path]).get("m").run(tree, Context(variables=variables))
+    assert found == {
+        "first": 2,
+        "whole": {"kind": "b", "v": 3, "tags": ["z"]},
+        "other": 3,
+        "root": 9,
+        "every": [2, 3],
+        "texts": "x-y-z",
+        "count": 2,
+        "entries": [{"v": 2, "tags": ["x", "y"], "n": 1}, {"v": 3, "tags": ["z"], "n": 2}],
+        "deep": "k",
+        "one": 5,
+        "key": "a",
+    }
+
+
+def test_a_filter_on_a_variable_is_charged(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        HEAD + 'vars: {all: list}\nfields: {a: {each: list, expr: "count($all[. == 0])"}}\n', "utf-8"
+    )
+    with pytest.raises(MappingError, match="permitted number of nodes"):
+        MappingLibrary([tmp_path]).get("m").run({"list": list(range(3000))}, Context())
+
+
+def test_filters_on_variables_are_for_plain_trees(tmp_path: Path) -> None:
+    text = HEAD.replace("json", "hl7v2", 1) + "vars: {all: PID-3}\nfields: {a: \"$all[.1=='x']\"}\n"
+    (tmp_path / "m.yaml").write_text(text, "utf-8")
+    with pytest.raises(MappingError, match="a number expected"):
+        MappingLibrary([tmp_path]).get("m")

@@ -415,7 +415,7 @@ def test_a_copy_keeps_the_namespace_of_its_parents(folder: Folder) -> None:
         ("fields:\n  o/@b: id\n  o: {'@b': id}", ["5 o: this part of the target already has a rule"]),
         ("fields:\n  o:\n    '@b': {c: id}", ["5 o/@b: this takes a single value"]),
         ("fields:\n  o:\n    '@b': [id]", ["5 o/@b: this takes a single value"]),
-        ("fields:\n  o:\n    '#text': {each: tags, expr: .}", ["5 o/#text: this takes a single value"]),
+        ("fields:\n  o:\n    '#text': {each: tags, a: .}", ["5 o/#text: this takes a single value"]),
         ("fields:\n  o:\n    a: {const: {b: 1}}", ["5 o/a: an element or attribute holds a single value"]),
         ("fields:\n  o:\n    a: {const: [1]}", ["5 o/a: an element or attribute holds a single value"]),
         ("fields:\n  o:\n    a: [[id]]", ["5 o/a[1]: lists don't nest in XML"]),
@@ -564,3 +564,39 @@ def test_values_come_back(folder: Folder) -> None:
         assert back.run(CODEC.decode(CODEC.encode(tree)), Context()) == [{"items": values}]
 
     check()
+
+
+def test_text_of_a_loop(folder: Folder) -> None:
+    fields = """
+        fields:
+          text:
+            "@id": id
+            b: id
+            "#text": {each: lines, where: .sku, expr: "concat(.sku, ' ', .n, '; ')"}
+    """
+    assert written(folder, fields) == '<text id="o1"><b>o1</b>a 2; b ; </text>'
+    one = "fields: {text/#text: {each: tags, distinct: ., expr: .}}"
+    assert written(folder, one, {"tags": ["x", "y", None, "x"]}) == "<text>xy</text>"
+    assert written(folder, "fields: {r: {a: x, '#text': {each: none, expr: .}}}", {"x": 1}) == "<r><a>1</a></r>"
+    head = "from: {codec: xml}\nto: {codec: xml, base: source}\n"
+    (copy,) = folder.mapping(head + "fields: {r/#text: {each: r/b, expr: .}}").run(
+        CODEC.decode(b"<r>old<b>1</b><b>2</b>tail</r>"), Context()
+    )
+    assert CODEC.encode(copy) == b"<r>12<b>1</b><b>2</b>tail</r>"
+    (problem,) = problems(folder, "fields: {r/#text: {each: tags, a: .}}")
+    assert "this takes a single value" in problem
+    (problem,) = problems(folder, "fields: {r/#text: {each: tags, expr: 'a b'}}")
+    assert problem.startswith("3 r/#text")
+
+
+def test_distinct_elements(folder: Folder) -> None:
+    tree = {"a": [{"v": 1}, {"v": 2}, {"v": 1}], "b": [2, 3]}
+    fields = """
+        fields:
+          r:
+            one: {each: a, distinct: .v, "@v": .v}
+            two:
+              - {each: a, distinct: .v, expr: .v}
+              - {each: b, distinct: ., expr: .}
+    """
+    assert written(folder, fields, tree) == '<r><one v="1"/><one v="2"/><two>1</two><two>2</two><two>3</two></r>'

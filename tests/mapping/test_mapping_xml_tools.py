@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,6 +91,23 @@ def test_what_is_told_to_be_written_is_in_the_document(folder: Folder) -> None:
         if a != "root"
     ]
     assert len(told) == len(leaves)
+
+
+def test_texts_of_a_loop_are_walked_like_any_other(folder: Folder) -> None:
+    text = """
+        from: {codec: json}
+        to: {codec: xml}
+        fields:
+          r:
+            "#text": {each: list, where: ". != 'b'", distinct: ., expr: .}
+            a: {each: list, distinct: ., expr: .}
+    """
+    bench = bench_of(folder, textwrap.dedent(text))
+    one = given(bench, {"list": ["a", "b", "a", "c"]})
+    told = [(m.target, m.value) for m in bench.walk(bench.document("m"), one).made if m.state == "written"]
+    assert told == [("r/#text[1]", "a"), ("r/#text[2]", "c"), ("r/a[1]", "a"), ("r/a[2]", "b"), ("r/a[3]", "c")]
+    (document,) = bench.library.get("m").run(one.tree, one.context)
+    assert (document.root.text, [a.text for a in document.root]) == ("ac", ["a", "b", "c"])
 
 
 def test_an_element_is_traced_to_the_source(folder: Folder) -> None:

@@ -57,9 +57,11 @@ class Bench:
 
 
 def complete(bench: Workbench) -> list[str]:
-    """The mappings that are no fragments, and so have tests of their own."""
+    """The mappings that can be run, and so have tests of their own."""
     documents = ((name, bench.library.document(name)) for name in bench.library.names())
-    return [name for name, document in documents if document is not None and not document.fragment]
+    return [
+        name for name, document in documents if document is not None and not document.fragment and not document.shared
+    ]
 
 
 @pytest.fixture

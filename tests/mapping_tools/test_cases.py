@@ -140,6 +140,60 @@ def test_what_is_expected_of_an_output(folder: Bench, expected: str, told: list[
     assert differences(case(folder, JSON + expected)) == told
 
 
+FILTERED = "fields: {list: {each: l, kind: .k, v: .y}}"
+FILTERED_INPUT = "input: {l: [{k: a, y: 1}, {k: b, y: 2}, {k: b}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ("paths: {\"list[kind=='b'].v\": 2, \"list[kind=='z']\": null, \"list[kind=='b'].none\": null}", []),
+        ("paths: {\"list[kind=='b']\": {kind: b, v: 2}}", []),
+        ("paths: {\"list[kind=='a'].v\": 2}", [("list[kind=='a'].v", "2", "1")]),
+        ("paths: {\"list[kind=='z'].v\": 2}", [("list[kind=='z'].v", "2", "nothing")]),
+        ("paths: {\"list[kind=='a'].v\": null}", [("list[kind=='a'].v", "nothing", "1")]),
+    ],
+)
+def test_paths_with_filters(folder: Bench, expected: str, told: list[tuple[str, str, str]]) -> None:
+    folder.mapping(FILTERED)
+    assert differences(case(folder, FILTERED_INPUT + expected)) == told
+
+
+XML = """
+fields:
+  o:item:
+    "@no": x
+    id[@root='1.2']/@extension: x
+    id[@root='1.3']/@extension: y
+    line: {each: l, "@n": .k, text: .y}
+    note: x
+"""
+XML_INPUT = "input: {x: 7, y: Y, l: [{k: a, y: 1}, {k: b, y: '02'}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ("paths: {o:item/@no: 7, item/id/@extension: 7, \"item/id[@root='1.3']/@extension\": Y, 'item/line[2]/text': '02', item/none: null}", []),
+        ("paths: {\"item/line[text='1']/@n\": a, item/note/text(): '7'}", []),
+        ("paths: {'item/line[2]/text': 2}", [("item/line[2]/text", "'2'", "'02'")]),
+        ("paths: {item/@none: 1, item/note: null}", [("item/@none", "1", "nothing"), ("item/note", "nothing", "'7'")]),
+        ("contains: {item: {'@no': 7, line: [{'@n': a, text: '1'}, {text: '02', none: null}], note: {'#text': 7}}}", []),
+        ("contains: {item: {\"id[@root='1.3']\": {'@extension': Z}, line: [null]}}",
+         [("item/id[@root='1.3']/@extension", "'Z'", "'Y'"), ("item/line[1]", "nothing", "'1'")]),
+    ],
+)  # fmt: skip
+def test_places_in_xml(folder: Bench, expected: str, told: list[tuple[str, str, str]]) -> None:
+    folder.write("m.yaml", "from: {codec: json}\nto: {codec: xml, namespaces: {o: 'urn:o'}}" + XML)
+    assert differences(case(folder, XML_INPUT + expected)) == told
+
+
+def test_a_part_of_a_document_is_told_by_its_elements(folder: Bench) -> None:
+    folder.write("m.yaml", "from: {codec: json}\nto: {codec: xml, namespaces: {o: 'urn:o'}}" + XML)
+    assert "by its elements" in case(folder, XML_INPUT + "contains: <item/>").error
+    assert "a step expected" in case(folder, XML_INPUT + "paths: {'item/': 1}").error
+
+
 def test_true_is_not_one(folder: Bench) -> None:
     folder.mapping("fields: {a: x}")
     assert differences(case(folder, "input: {x: true}\noutput: {a: 1}")) == [("a", "1", "true")]

@@ -20,7 +20,7 @@ from hub.mapping_tools.steps import MISSING, at, parse_steps, steps_text
 from hub.mapping_tools.table_rows import rows_of
 from hub.mapping_tools.uses import uses
 from hub.mapping_tools.workbench import instant
-from tests.mapping_tools.conftest import Bench
+from tests.mapping_tools.conftest import Bench, complete
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,18 @@ def test_pretty_keeps_digits_and_other_formats() -> None:
     assert pretty(b"<a>\r</a>", "xml") == b"<a>\r</a>"
 
 
+def test_pretty_lays_out_json_whatever_codec_wrote_it() -> None:
+    assert pretty(b'{"resourceType":"Patient","id":"1"}', "fhir") == b'{\n  "resourceType": "Patient",\n  "id": "1"\n}'
+    assert pretty(b'{"a":[]}\n{"b":1}\n', "jsonl") == b'{\n  "a": []\n}\n{\n  "b": 1\n}'
+    for output, codec in (
+        (b"a,b\r\n1,2\r\n", "csv"),
+        (b"[a\n", "text"),
+        (b"\xff\xfe{\0}\0", "json"),
+        (b'{"\xff"}', "fhir"),
+    ):
+        assert pretty(output, codec) == output
+
+
 def test_values_shown() -> None:
     assert (shown("张三丰", clear=False), shown("张三丰", clear=True)) == ("张*丰", "张三丰")
     assert shown(Decimal("12.50"), clear=True) == "12.50"
@@ -110,6 +122,12 @@ def test_rows_of_a_table(folder: Bench) -> None:
     assert [(row.line, row.cells) for row in rows.rows] == [(4, ("a", "1", "x, y")), (7, ("b\nc", "2", ""))]
     (folder.root / "tables/t.csv").unlink()
     assert rows_of(table).rows == ()
+
+
+def test_a_file_that_only_defines_functions_has_no_tests_of_its_own(folder: Bench) -> None:
+    folder.write("names.yaml", "define: {full(a): $a}\n")
+    folder.mapping("use: [names]\nfields: {a: full(x)}")
+    assert complete(folder.open()) == ["m"]
 
 
 def test_what_the_library_gives_to_tools(folder: Bench) -> None:

@@ -42,6 +42,7 @@ HL7_PATHS = (
     "PID-3", "PID-3.1", "PID-3[2].1", "PID-3[9].1", "PID-3.4.2", "PID-5.1", "PID-5", "PID-8.1", "PID-8.2", "PID-13", "PID-13[2]", "MSH-1",
     "MSH-2", "MSH-3", "MSH-9.2", "MSH-4.1.2", "OBX-3.1", "OBX[2]-3", "OBX[*]-5", "OBX[.2=='NM']-3.1", "OBX[.3.1=='NA']-5", "OBX[.2=='ZZ']-5",
     "PID-3[.5=='IDCARD'].1", "PID-3[.5 and .1 != '8'].1", "OBX[2]", "PID", "ZZZ", "ZZZ-3", "NTE-3", "PID-3[*].1", "OBX[$.x==1]-1",
+    "OBX[until NTE]-3.1", "NTE[until OBX]-3", "OBX[until OBR, NTE]",
 )  # fmt: skip
 PARTS = st.text(alphabet="ab^~&\\|张", max_size=8)
 SEGMENTS = st.lists(st.tuples(st.sampled_from(["PID", "OBX", "NTE"]), st.lists(PARTS, max_size=14)), max_size=5)

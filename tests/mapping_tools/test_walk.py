@@ -136,7 +136,7 @@ fields:
   g: {each: "many[y != 'n']", x: .x}
 """,
     "variables": """
-vars: {v: x, w: "many[*].x", n: $v | default('n')}
+vars: {v: x, all: many, w: "many[*].x", n: $v | default('n')}
 fields:
   a: $v
   b: $w
@@ -144,6 +144,9 @@ fields:
   e: $message.type
   f: $caller
   g: $w | list
+  h: {each: "$all[x == 'x']", v: .y, n: $number}
+  i: "$all[x == $v].y"
+  j: "$all[y != 'n'].many | list"
 """,
     "whole": "fields: {each: many, a: .x, b: .y}",
     "value": "fields: x",
@@ -160,6 +163,8 @@ fields:
   c: {each: many, include: part}
   d: {include: single}
   e: {each: many, include: part, also: $number}
+  f: {include: more, kept.two: y, own: {const: 1}}
+  g: {include: more, without: [own, "deep", also.b]}
 """,
 }
 FRAGMENTS = {
@@ -168,6 +173,7 @@ vars: {v: .x}
 fields: {when: .y, own: $v, y: .y, root: y, deep: {each: .many, x: .x}}
 """,
     "single": "fields: y",
+    "more": "fields: {include: part, also: {a: x, b: y}, kept: {one: x}}",
 }
 VALUE = st.sampled_from(["x", "n", "", None, 0, 1, True, 1.5, [], {}, "张"])
 LEAF = st.dictionaries(st.sampled_from("xyz"), VALUE)
@@ -223,6 +229,10 @@ fields:
     note: .OBX[.2=='ST']-3
     second: .OBX[2]-3
     itself: {each: ., id: .2}
+    early: {each: ".NTE[until OBX]", expr: .3}
+    late: .NTE[until OBR]-3 | join(',')
+    before: .PID[before]-5.1
+    whole: {include: id, from: ".PID[before]"}
   all: OBX[*]-3 | list
   reps: PID-5 | join('/')
   filtered: {each: "OBX[.2=='NM']-5", expr: .}
@@ -262,6 +272,8 @@ fields:
     ".4.2": .code
     OBX: {each: .results, ".1": $number, ".5": .v}
   NTE: [{".3": name}, {each: ids, when: .k, ".3": .k}]
+  DG1: {each: ids, distinct: "exists(.v)", ".3": .v, DG1: {".4": .k}}
+  AL1-3: [{each: ids, distinct: "'a'", expr: .v}, {each: ids, distinct: "'a'", expr: .k}]
 """
 ORDERS = {
     "ids": [{"v": "1", "k": "MR"}, {"k": "x"}, {"v": "3"}],

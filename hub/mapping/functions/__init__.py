@@ -9,6 +9,7 @@ from hub.mapping.functions.ages import AGES
 from hub.mapping.functions.base import Function, plugin_function
 from hub.mapping.functions.china import CHINA_CODES
 from hub.mapping.functions.choice import CHOICE
+from hub.mapping.functions.date_sums import DATE_SUMS
 from hub.mapping.functions.dates import DATES
 from hub.mapping.functions.documents import DOCUMENTS
 from hub.mapping.functions.fhir import FHIR
@@ -29,6 +30,7 @@ BUILTIN: Mapping[str, Function] = {
     **MONEY.functions,
     **UNITS.functions,
     **DATES.functions,
+    **DATE_SUMS.functions,
     **AGES.functions,
     **LISTS.functions,
     **IDENTITY.functions,

@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub.i18n import t
 from hub.mapping.nodes import CallNode, ExpressionError, LiteralNode
+from hub.mapping.paths import Code
 from hub.mapping.runtime import FunctionError, kind_of, plain_text
 
 if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
-    from hub.mapping.paths import Code, Scope
+    from hub.mapping.paths import Scope
 
-__all__ = ["POLICIES", "Function", "Registry", "check_arguments", "lenient", "plugin_function", "text_of"]
+__all__ = [
+    "POLICIES",
+    "Function",
+    "Registry",
+    "check_arguments",
+    "lenient",
+    "or_absent",
+    "plugin_function",
+    "text_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Emit = Callable[["Generator", CallNode, "Scope"], "Code"]
+Emit = Callable[["Generator", CallNode, "Scope"], Code]
 
 
 #: What ``invalid=`` may say.
@@ -30,7 +40,7 @@ _INVALID = inspect.Parameter("invalid", inspect.Parameter.KEYWORD_ONLY, default=
 class Function:
     """``lists``: parameters that take everything a path reaches. ``check``: looks at literal arguments at compile time and
     raises :class:`FunctionError`. ``emit``: writes its own code, ``emit_list`` in the place of a list. ``inline``: code for a single text. ``returns``: kind.
-    ``converts``: takes ``invalid=``, which says what becomes of a value it can't work on; its ``call`` does not know of it."""
+    ``memo``: in loops it is worth while to keep what it gave for the same texts. ``converts``: takes ``invalid=``, which says what becomes of a value it can't work on; its ``call`` does not know of it."""
 
     name: str
     call: Callable[..., Any]
@@ -42,6 +52,7 @@ class Function:
     emit: Emit | None = None
     converts: bool = False
     emit_list: Emit | None = None
+    memo: bool = False
 
     @property
     def usage(self) -> str:
@@ -76,6 +87,7 @@ class Registry:
         emit: Emit | None = None,
         converts: bool = False,
         emit_list: Emit | None = None,
+        memo: bool = False,
     ) -> Callable[[F], F]:
         def register(call: F) -> F:
             known = name or call.__name__
@@ -83,7 +95,7 @@ class Registry:
             if converts:
                 signature = signature.replace(parameters=[*signature.parameters.values(), _INVALID])
             self.functions[known] = Function(
-                known, call, signature, frozenset(lists), returns, inline, check, emit, converts, emit_list
+                known, call, signature, frozenset(lists), returns, inline, check, emit, converts, emit_list, memo
             )
             return call
 
@@ -164,6 +176,11 @@ def lenient(function: Function, node: CallNode) -> tuple[Callable[..., Any], str
             return value if keep else None
 
     return convert, f"f_{function.name}_{policy}", plain
+
+
+def or_absent(g: Generator, code: Code) -> Code:
+    """A text that was put together; "" is no value on purpose, in a plain tree neither."""
+    return code if g.source.empty_is_absent else Code(f"({code.text} or None)", "any", code.risky)
 
 
 def text_of(value: Any, name: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hub.i18n import t
-from hub.mapping.functions.base import Registry
+from hub.mapping.functions.base import Registry, or_absent
 from hub.mapping.functions.dates import format_pattern, now_in_zone, zone
 from hub.mapping.functions.lists import joined
 from hub.mapping.nodes import CallNode, Constant, DictNode, ExpressionError, LiteralNode, Node
@@ -70,15 +70,27 @@ def default(value: Any, other: Any) -> Any:
     return other if is_absent(value) else value
 
 
+def _told(text: Any, chinese: Any) -> str:
+    """A text of a mapping in the language of the one who reads it."""
+    english = text if isinstance(text, str) else ""
+    return t(english, chinese) if isinstance(chinese, str) and chinese else english
+
+
 @CHOICE.add()
-def required(value: Any, text: Any = None) -> Any:
-    """The value; an error with ``text`` when it is absent."""
+def required(value: Any, text: Any = None, chinese: Any = None) -> Any:
+    """The value; an error with ``text`` (in Chinese ``chinese``) when it is absent."""
     if is_absent(value):
         raise FunctionError(
-            text if isinstance(text, str) and text else t("a required value is absent", "必填值缺失"),
+            _told(text, chinese) or t("a required value is absent", "必填值缺失"),
             remedy=t("the source must send it, or give it a default", "来源须提供该值，或设置默认值"),
         )
     return value
+
+
+@CHOICE.add()
+def fail(text: Any, chinese: Any = None) -> Any:
+    """An error with ``text`` (in Chinese ``chinese``): x if good else fail('several patients', '多个患者')."""
+    raise FunctionError(_told(text, chinese) or t("the mapping refuses this", "映射拒绝处理"))
 
 
 def _emit_presence(absent: bool) -> Callable[[Generator, CallNode, Scope], Code]:
@@ -129,13 +141,14 @@ def _emit_join(g: Generator, node: CallNode, scope: Scope) -> Code:
     codes = [g.argument(value, scope, as_list=len(values) == 1) for value in values]
     if len(codes) == 2 and mark.kind == "text" and all(code.kind == "text" for code in codes):
         one, other = (g.keep(code) for code in codes)
-        return Code(f"({one} + {mark.text} + {other} if {one} and {other} else {one} or {other})", "text", mark.risky)
+        text = f"({one} + {mark.text} + {other} if {one} and {other} else {one} or {other})"
+        return or_absent(g, Code(text, "text", mark.risky))
     g.namespace["f_join"] = joined
-    return Code(f"f_join({', '.join(code.text for code in (mark, *codes))})", "text", True)
+    return or_absent(g, Code(f"f_join({', '.join(code.text for code in (mark, *codes))})", "text", True))
 
 
 def join(*values: Any, sep: Any = " ") -> str:
-    """Texts put together with a separator, absent ones left out: join(' ', a, b), path | join(',')."""
+    """Texts put together with a separator, absent ones left out, absent when all are: join(' ', a, b), path | join(',')."""
     return joined(sep, *values)
 
 

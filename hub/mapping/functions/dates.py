@@ -209,7 +209,7 @@ def _plain_datetime(text: str) -> str:
     return f"{year}{day}{time}{seconds}{fraction}{offset}" if seconds and offset else ""
 
 
-@DATES.add("datetime", check=_check_zone, converts=True)
+@DATES.add("datetime", check=_check_zone, converts=True, memo=True)
 def date_time(value: Any, tz: Any = _DEFAULT_ZONE) -> Any:
     """ISO 8601 with offset: 2026-01-15T09:30:15+08:00. Its own offset stays; without one it is local time of ``tz``.
 

@@ -158,7 +158,7 @@ def digest(value: Any, algorithm: Any = "sha256") -> Any:
     raise FunctionError(t("hash: the algorithm is 'sha256' or 'sm3'", "hash：算法须为 'sha256' 或 'sm3'"))
 
 
-@IDENTITY.add(returns="text")
+@IDENTITY.add(returns="text", memo=True)
 def stable_id(*values: Any) -> str:
     """A UUID (version 5) that depends on the values alone: the same values always give the same id."""
     parts: list[str] = []

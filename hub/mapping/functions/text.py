@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hub.i18n import t
-from hub.mapping.functions.base import Registry, text_of
+from hub.mapping.functions.base import Registry, or_absent, text_of
 from hub.mapping.nodes import CallNode, LiteralNode
 from hub.mapping.paths import Code, Scope
 from hub.mapping.patterns import Pattern, compile_pattern
@@ -83,14 +83,17 @@ def _emit_concat(g: Generator, node: CallNode, scope: Scope) -> Code:
     written = sum(isinstance(value, LiteralNode) for value in node.arguments)
     if codes and len(codes) - written <= 1 and all(code.kind == "text" for code in codes):
         # One text between constants can't grow out of bounds.
-        return Code(f"({' + '.join(code.text for code in codes)})", "text", any(code.risky for code in codes))
-    g.namespace["f_concat"] = concat
-    return Code(f"f_concat({', '.join(code.text for code in codes)})", "text", True)
+        text = Code(f"({' + '.join(code.text for code in codes)})", "text", any(code.risky for code in codes))
+    else:
+        g.namespace["f_concat"] = concat
+        text = Code(f"f_concat({', '.join(code.text for code in codes)})", "text", True)
+    always = any(isinstance(value, LiteralNode) and value.value not in (None, "") for value in node.arguments)
+    return text if always else or_absent(g, text)
 
 
 @TEXT.add(returns="text", emit=_emit_concat)
 def concat(*values: Any) -> str:
-    """The values one after the other as text, absent ones left out."""
+    """The values one after the other as text, absent ones left out, absent when all are."""
     text = "".join([value if type(value) is str else "" if value is None else plain_text(value) for value in values])
     if len(text) > MAX_TEXT:
         raise FunctionError(t(f"concat: the result is longer than {MAX_TEXT}", f"concat：结果超过 {MAX_TEXT} 个字符"))
@@ -147,7 +150,21 @@ def _pattern(pattern: Any) -> Pattern:
     return compile_pattern(pattern)
 
 
-def _emit_regex(name: str, code: str, kind: str) -> Callable[[Generator, CallNode, Scope], Code]:
+def _quick_match(g: Generator, found: Pattern, text: str) -> str:
+    match, call = g.constant(found.expression.fullmatch), g.constant(found.fullmatch)
+    return f"({text} != '' and ({match}({text}) is not None if len({text}) <= {found.harmless} else {call}({text})))"
+
+
+def _quick_find(g: Generator, found: Pattern, text: str) -> str:
+    search, call, result = g.constant(found.expression.search), g.constant(found.find), g.writer.temp()
+    group = 1 if found.expression.groups else 0
+    short = f"({result}[{group}] if ({result} := {search}({text})) is not None else None)"
+    return f"(({short} if len({text}) <= {found.harmless} else {call}({text})) if {text} else None)"
+
+
+def _emit_regex(
+    name: str, quick: Callable[[Generator, Pattern, str], str], kind: str
+) -> Callable[[Generator, CallNode, Scope], Code]:
     """A pattern written in the expression is looked up once, when the mapping is compiled, and only texts need no check."""
 
     def emit(g: Generator, node: CallNode, scope: Scope) -> Code:
@@ -155,8 +172,7 @@ def _emit_regex(name: str, code: str, kind: str) -> Callable[[Generator, CallNod
         pattern = node.arguments[1] if len(values) == 2 else None
         if isinstance(pattern, LiteralNode) and isinstance(pattern.value, str) and values[0].kind == "text":
             found = compile_pattern(pattern.value)
-            call = g.constant(found.fullmatch if name == "regex_match" else found.find)
-            return Code(code.format(text=g.keep(values[0]), call=call), kind, True)
+            return Code(quick(g, found, g.keep(values[0])), kind, True)
         g.namespace[f"f_{name}"] = g.functions[name].call
         texts = [value.text for value in values]
         texts += [f"{keyword}={g.argument(value, scope, as_list=False).text}" for keyword, value in node.keywords]
@@ -165,9 +181,7 @@ def _emit_regex(name: str, code: str, kind: str) -> Callable[[Generator, CallNod
     return emit
 
 
-@TEXT.add(
-    returns="bool", check=_check_pattern, emit=_emit_regex("regex_match", "({text} != '' and {call}({text}))", "bool")
-)
+@TEXT.add(returns="bool", check=_check_pattern, emit=_emit_regex("regex_match", _quick_match, "bool"))
 def regex_match(value: Any, pattern: Any) -> bool:
     """Whether the whole text matches a pattern; false when absent."""
     if is_absent(value):
@@ -183,7 +197,7 @@ def regex_replace(value: Any, pattern: Any, replacement: Any) -> Any:
     return _pattern(pattern).replace(text_of(value, "regex_replace"), text_of(replacement, "regex_replace"), MAX_TEXT)
 
 
-@TEXT.add(check=_check_pattern, emit=_emit_regex("regex_find", "({call}({text}) if {text} else None)", "any"))
+@TEXT.add(check=_check_pattern, emit=_emit_regex("regex_find", _quick_find, "any"))
 def regex_find(value: Any, pattern: Any) -> Any:
     """The first match of a pattern, of its first group where it has one; null when there is none."""
     if is_absent(value):
