@@ -17,6 +17,7 @@ __all__ = ["hub_adapters"]
 _CLASSES = (
     ("mllp", "adapters.mllp", "MllpAdapter"),
     ("http", "adapters.http", "HttpAdapter"),
+    ("http_poll", "adapters.http", "HttpPollAdapter"),
     ("soap", "adapters.soap", "SoapAdapter"),
     ("sql", "adapters.sql", "SqlAdapter"),
     ("file", "adapters.files", "FileAdapter"),

@@ -1,5 +1,5 @@
-"""HTTP: interfaces that others call, and calls to others."""
+"""HTTP: interfaces that others call, calls to others, and sources that are read."""
 
-from adapters.http.adapter import HttpAdapter
+from adapters.http.adapter import HttpAdapter, HttpPollAdapter
 
-__all__ = ["HttpAdapter"]
+__all__ = ["HttpAdapter", "HttpPollAdapter"]

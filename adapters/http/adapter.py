@@ -1,14 +1,16 @@
-"""The adapter ``http``."""
+"""The adapters ``http`` and ``http_poll``."""
 
 from __future__ import annotations
 
 from adapters.http.options import HttpConnect, HttpListen
+from adapters.http.poll import HttpPollReceiver
+from adapters.http.poll_options import HttpPoll
 from adapters.http.receiver import HttpReceiver
 from adapters.http.sender import HttpSender
 from adapters.http.server import ServerPool
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
 
-__all__ = ["HttpAdapter"]
+__all__ = ["HttpAdapter", "HttpPollAdapter"]
 
 
 class HttpAdapter(Adapter):
@@ -26,3 +28,13 @@ class HttpAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return HttpSender(bound)
+
+
+class HttpPollAdapter(Adapter):
+    """Reads REST sources that don't call by themselves."""
+
+    name = "http_poll"
+    listen_options = HttpPoll
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        return HttpPollReceiver(bound, intake)

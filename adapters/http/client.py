@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapters.http.coding import TooLong
 from adapters.http.connection import BadReply, Connection, Lost, Response, TimedOut
+from adapters.http.proxy import Proxy, ProxyRefused, open_tunnel
 from hub.api import PermanentError, SendError, TransientError, UnreachableError
 from hub.i18n import t
 
 __all__ = ["HttpClient", "Target"]
+
+
+_PROXY_AUTH = 407
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,18 @@ class Target:
     connect_timeout: float = 5.0
     idle_timeout: float = 30.0
     reply_limit: int = 8 << 20
+    proxy: Proxy | None = None
+
+    @property
+    def address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """For people."""
+        if self.proxy is None:
+            return self.address
+        host, port = self.proxy.address
+        return t(f"{self.address} through the proxy {host}:{port}", f"{self.address}（经代理 {host}:{port}）")
 
 
 class HttpClient:
@@ -116,6 +130,8 @@ class HttpClient:
                 self._free_slot()
                 raise
             self._release(connection)
+            if response.status == _PROXY_AUTH and self.target.proxy is not None:
+                raise self._no_way(_PROXY_AUTH)
             return response
 
     async def check(self, within: float) -> None:
@@ -243,13 +259,18 @@ class HttpClient:
 
         try:
             async with asyncio.timeout(limit):
-                _, connection = await loop.create_connection(
-                    make,
-                    target.host,
-                    target.port,
-                    ssl=target.ssl,
-                    server_hostname=(target.server_name or target.host) if target.ssl else None,
-                )
+                if target.proxy is not None:
+                    connection = await self._through(target.proxy, make)
+                else:
+                    _, connection = await loop.create_connection(
+                        make,
+                        target.host,
+                        target.port,
+                        ssl=target.ssl,
+                        server_hostname=(target.server_name or target.host) if target.ssl else None,
+                    )
+        except ProxyRefused as error:
+            raise self._no_way(error.status) from None
         except TimeoutError:
             raise UnreachableError(
                 t(f"{target} did not accept a connection in time", f"{target} 未在规定时间内接受连接"),
@@ -290,7 +311,44 @@ class HttpClient:
         self.opened += 1
         return connection
 
+    async def _through(self, proxy: Proxy, make: Callable[[], Connection]) -> Connection:
+        loop = asyncio.get_running_loop()
+        target = self.target
+        if target.ssl is None:
+            _, connection = await loop.create_connection(make, *proxy.address)
+            return connection
+        tunnel = await open_tunnel(proxy, target.address)
+        connection = make()
+        try:
+            transport = await loop.start_tls(
+                tunnel, connection, target.ssl, server_hostname=target.server_name or target.host
+            )
+        except BaseException:
+            tunnel.abort()
+            raise
+        if transport is None:
+            raise ConnectionResetError("the connection ended during the handshake")
+        connection.connection_made(transport)
+        return connection
+
     # -- errors --------------------------------------------------------------------------------------------------
+
+    def _no_way(self, status: int) -> UnreachableError:
+        target = self.target
+        if status == _PROXY_AUTH:
+            return UnreachableError(
+                t(
+                    f"the proxy does not accept the credentials for the way to {target.address}; "
+                    "check proxy.user and proxy.password",
+                    f"代理不接受访问 {target.address} 的凭据，请检查 proxy.user 与 proxy.password",
+                ),
+                code="http.proxy_auth",
+            )
+        said = f"HTTP {status}" if status else t("nothing that is HTTP", "非 HTTP 内容")
+        return UnreachableError(
+            t(f"the proxy made no connection to {target.address}: {said}", f"代理未能连接 {target.address}：{said}"),
+            code="http.proxy",
+        )
 
     def _lost(self, error: Lost) -> SendError:
         if self._closed:

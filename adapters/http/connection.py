@@ -18,6 +18,7 @@ __all__ = ["BadReply", "Connection", "Lost", "Response", "TimedOut"]
 #: Bytes of a reply that may go by without any byte of its body: status line, headers, chunk extensions, trailers.
 FRAMING_LIMIT = 64 << 10
 _JOIN_BELOW = 64 << 10
+_PROXY_AUTH = 407
 
 
 class Lost(Exception):
@@ -195,7 +196,10 @@ class Connection(asyncio.Protocol):
             self._timer = None
         del self._parser  # it refers to this object
         if self._future is not None:
-            self._fail(Lost(self._seen))
+            if self._head_done and self._status == _PROXY_AUTH:
+                self._finish()  # proxies say so without reading the request, and may cut off their own words
+            else:
+                self._fail(Lost(self._seen))
         self._on_lost(self)
 
     # -- httptools -----------------------------------------------------------------------------------------------

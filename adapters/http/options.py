@@ -4,54 +4,24 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from adapters.access import check_allow
+from adapters.http.limits import RateLimit
+from adapters.http.option_types import OWN_HEADERS, SECRET_HEADERS, HeaderName, Options, PlainUrl, header_token
+from adapters.http.proxy import Proxy
+from adapters.http.replies import Replies
+from adapters.http.signature import Signature
 from adapters.http.template import Template
+from adapters.http.token_options import LoginAuth, OAuth2Auth
 from adapters.tls import ClientTls, ServerTls
 from hub.contract import Duration, Size
 
-__all__ = ["HttpConnect", "HttpListen", "InboundAuth", "OutboundAuth", "Probe"]
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-
-#: Headers that belong to the connection or the framing of a request: the client writes them itself.
-_OWN_HEADERS = frozenset(
-    (
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-#: Headers that carry credentials: never in the call log.
-_SECRET_HEADERS = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie"))
+__all__ = ["HeaderName", "HttpConnect", "HttpListen", "InboundAuth", "OutboundAuth", "Probe", "header_of"]
 
 
-def _token(name: str) -> str:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is not a header name; write e.g. X-Request-Id")
-    return name
-
-
-HeaderName = Annotated[str, AfterValidator(_token)]
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Credentials(_Options):
+class _Credentials(Options):
     header: HeaderName = Field("X-Api-Key", description="api_key: the header that carries it")
     user: str = Field("", description="basic: the user name")
     secret: SecretStr = Field(SecretStr(""), description="password, token or key")
@@ -92,7 +62,7 @@ class OutboundAuth(_Credentials):
         return self
 
 
-class HttpListen(_Options):
+class HttpListen(Options):
     """``listen`` of an HTTP interface. Interfaces with the same host and port share one server."""
 
     server: ClassVar[str] = "http"  # may share its port with other interfaces of this server
@@ -117,6 +87,10 @@ class HttpListen(_Options):
     max_buffered: Size = Field(
         256 << 20, ge=1 << 20, description="bytes of unfinished large bodies that all connections together may hold"
     )
+    signature: Signature | None = Field(None, description="calls must be signed, besides what auth asks for")
+    rate: RateLimit | None = Field(None, description="calls taken from each caller; default: no limit")
+    concurrency: int = Field(0, ge=0, description="calls under way at once; further ones get 503; 0: no limit")
+    replies: Replies = Field(default_factory=Replies)
     accepted_status: Literal[200, 201, 202, 204] = Field(202, description="answer to a stored message, event style")
     query_as_body: bool = Field(
         False, description="a call without a body becomes a JSON object of its query parameters and path parts"
@@ -160,7 +134,7 @@ class HttpListen(_Options):
     @classmethod
     def _no_credentials(cls, values: list[str]) -> list[str]:
         for value in values:
-            if value.lower() in _SECRET_HEADERS:
+            if value.lower() in SECRET_HEADERS:
                 raise ValueError(f"{value} carries credentials and must not be logged")
         return values
 
@@ -169,10 +143,12 @@ class HttpListen(_Options):
         check_allow(self.host, self.allow)
         if self.auth.type == "api_key" and self.auth.header.lower() in {h.lower() for h in self.log_headers}:
             raise ValueError(f"{self.auth.header} carries the API key and must not be logged")
+        if self.rate is not None and self.rate.per == "credentials" and self.auth.type == "none":
+            raise ValueError("rate.per credentials needs an auth other than none")
         return self
 
 
-class Probe(_Options):
+class Probe(Options):
     """A harmless call that tells whether the target is well."""
 
     method: Literal["GET", "HEAD"] = "GET"
@@ -180,10 +156,10 @@ class Probe(_Options):
     expect: list[int] = Field(default_factory=list, description="statuses that mean well; default: 200 to 299")
 
 
-class HttpConnect(_Options):
+class HttpConnect(Options):
     """``connect`` of an HTTP interface."""
 
-    url: str = Field(
+    url: PlainUrl = Field(
         description="http:// or https:// address; its path and query may hold {name} templates, percent-encoded"
     )
     path: str = Field("", description="joined to the path of url; may hold {name} templates")
@@ -194,7 +170,10 @@ class HttpConnect(_Options):
         default_factory=dict, description="query parameters; values may hold {name} templates"
     )
     headers: dict[HeaderName, str] = Field(default_factory=dict, description="values may hold {name} templates")
-    auth: OutboundAuth | None = None
+    auth: Annotated[OutboundAuth | OAuth2Auth | LoginAuth, Field(discriminator="type")] | None = Field(
+        None, description="how the hub proves who it is"
+    )
+    proxy: Proxy | None = Field(None, description="the way to the target, where it can't be reached directly")
     content_type: str = Field("", description="default: that of the codec")
     gzip: bool = Field(False, description="compress bodies above 1 KB; the target must understand it")
     idempotency_header: str = Field(
@@ -207,28 +186,6 @@ class HttpConnect(_Options):
     reply_limit: Size = Field(8 << 20, ge=1, description="largest reply, bytes, after decompression")
     tls: ClientTls = Field(default_factory=ClientTls)
     probe: Probe | None = Field(None, description="default: connect, TLS included, and close")
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_plain(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise ValueError(f"url: {error}") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise ValueError("url starts with http:// or https:// and a host")
-        if "{" in parts.netloc or "@" in parts.netloc:
-            raise ValueError("the host part of url has neither templates nor credentials; those belong into auth")
-        if parts.fragment:
-            raise ValueError("url has no fragment (#)")
-        try:
-            ascii_host = host.encode("idna").decode() if not host.isascii() else host
-        except UnicodeError:
-            ascii_host = ""
-        if not re.fullmatch(r"[A-Za-z0-9._:%-]+", ascii_host):
-            raise ValueError(f"url: {host!r} is not a host name or address")
-        return url
 
     @field_validator("path")
     @classmethod
@@ -247,7 +204,7 @@ class HttpConnect(_Options):
     @field_validator("idempotency_header")
     @classmethod
     def _header_or_nothing(cls, value: str) -> str:
-        return _token(value) if value else value
+        return header_token(value) if value else value
 
     @field_validator("headers")
     @classmethod
@@ -263,9 +220,9 @@ class HttpConnect(_Options):
         if self.idempotency_header:
             names.append(self.idempotency_header.lower())
         if self.auth is not None:
-            names.append(self.auth.header.lower() if self.auth.type == "api_key" else "authorization")
+            names += [name for name in [header_of(self.auth)] if name]
         for name in names:
-            if name in _OWN_HEADERS:
+            if name in OWN_HEADERS:
                 raise ValueError(f"header {name} is written by the adapter itself; remove it")
             if names.count(name) > 1:
                 raise ValueError(f"header {name} is given twice; headers, auth and idempotency_header must differ")
@@ -278,3 +235,10 @@ class HttpConnect(_Options):
         if self.probe is not None and Template(self.url + self.probe.path).names:
             raise ValueError("a probe has no message to fill {name} templates from: url must not hold any")
         return self
+
+
+def header_of(auth: OutboundAuth | OAuth2Auth | LoginAuth) -> str:
+    """The header that carries the credentials, in lower case; "" for none."""
+    if isinstance(auth, LoginAuth) or auth.type == "api_key":
+        return auth.header.lower()
+    return "authorization"

@@ -40,6 +40,7 @@ _TITLES: dict[int, Text] = {
     415: ("The content type is not accepted", "不接受该内容类型"),
     417: ("The expectation can't be met", "无法满足 Expect 要求"),
     422: ("The message was not accepted", "消息未被接受"),
+    429: ("Too many calls", "调用过于频繁"),
     431: ("The request head is too large", "请求头过大"),
     500: ("The hub failed", "枢纽内部错误"),
     502: ("The target failed", "目标系统失败"),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
 import orjson
-from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from adapters.access import AllowList
 from adapters.http.auth import Gate
-from adapters.http.coding import ACCEPT_ENCODING, BadCoding, TooLong, UnknownCoding, codings, decode_async
+from adapters.http.body import BodyReader, query_object
+from adapters.http.limits import RateLimiter, shown_by
 from adapters.http.options import HttpListen
-from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, problem_response
+from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, problem_response, wants
+from adapters.http.replies import own_answer, own_refusal
 from adapters.http.server import HttpServer, Route, ServerPool
+from adapters.http.signature import SignatureCheck
 from hub.api import Bound, IntakePort, Receipt, Receiver, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
@@ -25,11 +27,7 @@ __all__ = ["HttpReceiver"]
 
 _LONGEST_KEY = 256
 _LONGEST_LOGGED = 200
-_MOST_QUERY_FIELDS = 1000
 _MOST_REMEMBERED = 4096
-#: Bodies up to so many bytes are always read: what others hold must not keep them out.
-_SMALL = 64 << 10
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpReceiver(Receiver):
@@ -43,6 +41,10 @@ class HttpReceiver(Receiver):
         self._limit = bound.contract.max_size or options.max_size
         self._gate = Gate(options.auth)
         self._allow = AllowList(options.allow)
+        self._rate = RateLimiter(options.rate) if options.rate is not None else None
+        self._key_header = options.auth.header if options.auth.type == "api_key" else "Authorization"
+        self._signature = SignatureCheck(options.signature) if options.signature is not None else None
+        self._replies = options.replies
         self._peers: dict[str, bool] = {}  # address -> may it call
         self._masked: dict[str, str] = {}  # header value -> how it is logged; most values come again and again
         self._types = frozenset(options.content_types)
@@ -51,7 +53,7 @@ class HttpReceiver(Receiver):
         self._route = Route(bound.place, options.path, tuple(options.methods), self._handle)
         self._server: HttpServer | None = None
         self._under_way = 0
-        self._buffered = 0  # bytes of unfinished large bodies
+        self._bodies = BodyReader(self._limit, options.max_buffered, options.body_timeout)
         self._quiet = asyncio.Event()
         self._stopping = False
 
@@ -93,7 +95,7 @@ class HttpReceiver(Receiver):
             "connections": server.connections if server is not None else 0,
             "refused_connections": server.refused if server is not None else 0,
             "under_way": self._under_way,
-            "buffered": self._buffered,
+            "buffered": self._bodies.buffered,
         }
 
     # -- one call ------------------------------------------------------------------------------------------------
@@ -103,8 +105,12 @@ class HttpReceiver(Receiver):
         remote = request.remote or ""
         try:
             self._admit(request, remote)
+            bodied = request.can_read_body  # a query taken for a body is not what is signed as one
             body = await self._body(request, parts, remote)
-            receipt = await self._submit(request, parts, body, remote)
+            if self._signature is None:
+                receipt = await self._submit(request, parts, body, remote)
+            else:
+                receipt = await self._submit_signed(self._signature, request, parts, body, remote, bodied)
         except Refusal as refusal:
             self._intake.refuse(self._bound, b"", refusal.as_error(), remote=remote)
             return self._say_no(request, refusal)
@@ -129,7 +135,21 @@ class HttpReceiver(Receiver):
                 ("this address may not call the interface", "该地址不允许调用此接口"),
                 ("have it added to listen.allow", "请将其加入 listen.allow"),
             )
+        rate = self._rate
+        if rate is not None and rate.per == "address":  # also of calls with wrong credentials
+            rate.take(remote, time.monotonic())
         self._gate.check(headers)
+        if rate is not None and rate.per != "address":
+            caller = shown_by(headers.get(self._key_header, "")) if rate.per == "credentials" else ""
+            rate.take(caller, time.monotonic())
+        if self._options.concurrency and self._under_way > self._options.concurrency:
+            raise Refusal(
+                503,
+                "http.concurrency",
+                ("too many calls at once; nothing was stored", "同时调用过多，未存储任何内容"),
+                ("send the same again later", "请稍后重发"),
+                {"Retry-After": RETRY_AFTER},
+            )
         if self._stopping or not self._intake.ready():
             raise Refusal(
                 503,
@@ -150,7 +170,7 @@ class HttpReceiver(Receiver):
                 )
         length = headers.get("Content-Length")
         if length is not None and int(length) > self._limit:
-            raise self._too_large()
+            raise self._bodies.too_large()
         expect = headers.get("Expect")
         if expect is not None and expect.lower() != "100-continue":
             raise Refusal(417, "http.expect", ("only 100-continue is understood", "仅支持 100-continue"))
@@ -167,76 +187,28 @@ class HttpReceiver(Receiver):
 
     async def _body(self, request: web.BaseRequest, parts: dict[str, str], remote: str) -> bytes:
         """The message: the body with its content codings undone, or the query where the interface says so."""
-        headers = request.headers
-        try:
-            applied = codings(headers["Content-Encoding"]) if "Content-Encoding" in headers else []
-        except UnknownCoding as error:
-            raise Refusal(
-                415,
-                "http.content_encoding",
-                (f"the content coding {_clean(str(error))} is not understood", f"不支持内容编码 {_clean(str(error))}"),
-                (f"use {ACCEPT_ENCODING}", f"请使用 {ACCEPT_ENCODING}"),
-                {"Accept-Encoding": ACCEPT_ENCODING},
-            ) from None
-        body = await self._read(request)
-        if applied and body:
-            try:
-                body = await decode_async(body, applied, self._limit)
-            except TooLong:
-                raise self._too_large() from None
-            except BadCoding as error:
-                raise Refusal(
-                    400,
-                    "http.content_encoding",
-                    (
-                        f"the body is not what Content-Encoding says: {error}",
-                        f"消息体与 Content-Encoding 不符：{error}",
-                    ),
-                ) from None
+        body = await self._bodies.read(request)
         if not body and self._options.query_as_body:
-            body = _query_object(request, parts)
+            body = query_object(request, parts)
         return body
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """The body as it comes, never more than the limit."""
-        content = request.content
-        if content.is_eof():
-            return content.read_nowait()
-        if "Expect" in request.headers and request.version >= HttpVersion11:
-            await request.writer.write(_CONTINUE)
-            request.writer.output_size = 0
-        pieces: list[bytes] = []
-        size = counted = 0
+    async def _submit_signed(
+        self,
+        signature: SignatureCheck,
+        request: web.BaseRequest,
+        parts: dict[str, str],
+        body: bytes,
+        remote: str,
+        bodied: bool,
+    ) -> Receipt:
+        nonce = signature.check(request, body if bodied else b"")
+        receipt = None
         try:
-            async with asyncio.timeout(self._options.body_timeout):
-                while piece := await content.readany():
-                    size += len(piece)
-                    if size > self._limit:
-                        raise self._too_large()
-                    if size > _SMALL:
-                        self._buffered += size - counted
-                        counted = size
-                        if self._buffered > self._options.max_buffered:
-                            raise self._no_room()
-                    pieces.append(piece)
-        except TimeoutError:
-            limit = f"{self._options.body_timeout:g}"
-            raise Refusal(
-                408,
-                "http.body_timeout",
-                (f"the body was not complete within {limit} s", f"消息体未在 {limit} 秒内接收完整"),
-                headers={"Connection": "close"},
-            ) from None
-        except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
-            raise Refusal(
-                400,
-                "http.body_incomplete",
-                ("the body is cut short or its framing is broken", "消息体不完整或分块格式错误"),
-                headers={"Connection": "close"},
-            ) from None
+            receipt = await self._submit(request, parts, body, remote)
         finally:
-            self._buffered -= counted
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if receipt is None or not receipt.accepted:
+                signature.forget(nonce)
+        return receipt
 
     async def _submit(self, request: web.BaseRequest, parts: dict[str, str], body: bytes, remote: str) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -274,12 +246,14 @@ class HttpReceiver(Receiver):
             return self._not_accepted(request, receipt)
         if receipt.reply is not None:
             return web.Response(status=receipt.reply_status or 200, body=receipt.reply, headers=self._reply_headers)
+        own = self._replies.accepted
+        if own is not None:
+            variables = {"message_id": id_text(receipt.message_id), "outcome": _word(receipt)}
+            return own_answer(own, own.status or 200, variables)
         status = self._options.accepted_status
         if status == 204:
             return web.Response(status=204, headers=SERVER)
-        word = receipt.outcome.word
-        if word == "ok":
-            word = "accepted"
+        word = _word(receipt)
         if receipt.findings:
             told = {"message_id": id_text(receipt.message_id), "outcome": word}
             noted = [dict(finding) for finding in receipt.findings[:MOST_FINDINGS]]
@@ -297,6 +271,9 @@ class HttpReceiver(Receiver):
         status, code = problem_of(error)
         text = mask_text(error.text) if error is not None else t("the message was refused", "消息被拒绝")
         remedy = error.remedy if error is not None else ""
+        headers = {"Retry-After": RETRY_AFTER} if status in (503, 409) else {}
+        if self._replies.refused is not None:
+            return own_refusal(self._replies.refused, status, code, text, headers)
         return problem_response(
             request.headers.get("Accept-Language", ""),
             request.raw_path.partition("?")[0],
@@ -305,14 +282,21 @@ class HttpReceiver(Receiver):
             (text, text),
             remedy=(remedy, remedy),
             message_id=receipt.message_id,
-            headers={"Retry-After": RETRY_AFTER} if status in (503, 409) else None,
+            headers=headers,
             findings=receipt.findings,
             codec=self._bound.codec,
         )
 
     def _say_no(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
+        language = request.headers.get("Accept-Language", "")
+        if self._replies.refused is not None:
+            text = refusal.detail[1 if wants(language) == "zh" else 0]
+            answer = own_refusal(self._replies.refused, refusal.status, refusal.code, text, refusal.headers)
+            if self._stopping or "Connection" in refusal.headers:
+                answer.force_close()
+            return answer
         answer = problem_response(
-            request.headers.get("Accept-Language", ""),
+            language,
             request.raw_path.partition("?")[0],
             refusal.status,
             refusal.code,
@@ -325,46 +309,10 @@ class HttpReceiver(Receiver):
             answer.force_close()
         return answer
 
-    def _too_large(self) -> Refusal:
-        limit = self._limit
-        return Refusal(
-            413,
-            "http.too_large",
-            (f"this interface takes messages of at most {limit} bytes", f"该接口最多接收 {limit} 字节的消息"),
-            ("split the message, or have max_size of the interface raised", "请拆分消息，或调大该接口的 max_size"),
-        )
 
-    def _no_room(self) -> Refusal:
-        return Refusal(
-            503,
-            "http.no_room",
-            ("too many large messages at once; nothing was stored", "同时到达的大消息过多，未存储任何内容"),
-            ("send the same again later, or have max_buffered raised", "请稍后重发，或调大 max_buffered"),
-            {"Retry-After": RETRY_AFTER, "Connection": "close"},
-        )
-
-
-def _query_object(request: web.BaseRequest, parts: dict[str, str]) -> bytes:
-    """Query parameters and path parts as a JSON object; a repeated parameter becomes a list, a path part wins."""
-    query = request.raw_path.partition("?")[2]
-    found: dict[str, str | list[str]] = {}
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_QUERY_FIELDS)
-        for name, value in pairs:
-            earlier = found.get(name)
-            if earlier is None:
-                found[name] = value
-            elif isinstance(earlier, list):
-                earlier.append(value)
-            else:
-                found[name] = [earlier, value]
-        return orjson.dumps(found | parts)
-    except (ValueError, TypeError):
-        raise Refusal(
-            400,
-            "http.query",
-            ("the query is not UTF-8 or has too many parameters", "查询参数不是 UTF-8 编码或数量过多"),
-        ) from None
+def _word(receipt: Receipt) -> str:
+    word = receipt.outcome.word
+    return "accepted" if word == "ok" else word
 
 
 def _clean(value: str) -> str:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.http.answer import json_error, retry_after
 from adapters.http.auth import Gate
 from adapters.http.options import InboundAuth
 from adapters.http.problem import Refusal, problem_response, wants
-from adapters.http.sender import _header_line, _json_error, _retry_after
+from adapters.http.request import header_line
 from hub.api import PermanentError
 
 surrogates = st.text(alphabet=st.characters(codec=None))
@@ -44,7 +45,7 @@ def test_only_the_right_credentials_pass(text: str, kind: str) -> None:
 
 @given(st.text(max_size=40) | st.integers().map(str) | st.floats().map(str))
 def test_retry_after(text: str) -> None:
-    assert 0.0 <= _retry_after(text) <= 86400.0
+    assert 0.0 <= retry_after(text) <= 86400.0
 
 
 @given(
@@ -52,12 +53,12 @@ def test_retry_after(text: str) -> None:
     | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode)
 )
 def test_error_objects(body: bytes) -> None:
-    assert isinstance(_json_error(body), str)
+    assert isinstance(json_error(body), str)
 
 
 @given(st.dictionaries(st.sampled_from(["title", "detail", "code", "msg", "x"]), st.text() | st.integers()))
 def test_error_objects_with_known_members(tree: dict[str, str | int]) -> None:
-    said = _json_error(json.dumps(tree).encode())
+    said = json_error(json.dumps(tree).encode())
     for name, value in tree.items():
         if name != "x":
             assert str(value)[:300] in said
@@ -66,7 +67,7 @@ def test_error_objects_with_known_members(tree: dict[str, str | int]) -> None:
 @given(surrogates)
 def test_a_header_is_one_line_or_refused(value: str) -> None:
     try:
-        line = _header_line("x-a", value)
+        line = header_line("x-a", value)
     except PermanentError:
         assert any(char < " " or char == "\x7f" for char in value)
         return

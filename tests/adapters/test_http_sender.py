@@ -7,14 +7,17 @@ import email.utils
 import gzip
 import time
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from adapters.http import HttpAdapter
 from hub.api import PermanentError, SendError, TransientError, UnreachableError
+from hub.codecs.form_multipart import MultipartCodec
 from hub.i18n import language, set_language
-from tests.adapters.http_support import DEADLINE, Peer, calling, on_both_loops, outgoing, scripted, until
+from tests.adapters.http_support import DEADLINE, Peer, bound_out, calling, on_both_loops, outgoing, scripted, until
 
 
 @pytest.fixture(autouse=True)
@@ -892,3 +895,26 @@ async def test_aiohttp_as_the_target() -> None:
     assert bodies == sent
     listener.close()
     await server.shutdown(1)
+
+
+async def test_files_go_out_as_a_form() -> None:
+    codec = MultipartCodec()
+    tree = {"no": "1", "file": {"filename": "片子.bin", "content_type": "image/x-scan", "bytes": bytes(range(256))}}
+    got: list[tuple[str, bytes]] = []
+
+    async def script(peer: Peer) -> None:
+        _, headers, body = await peer.request()
+        got.append((headers["content-type"], body))
+        peer.answer()
+
+    async with scripted(script) as port:
+        bound = replace(bound_out(url=f"http://127.0.0.1:{port}/upload"), codec=codec)
+        sender = HttpAdapter().sender(bound)
+        await sender.start()
+        try:
+            assert (await sender.send(outgoing(codec.encode(tree)))).ok
+        finally:
+            await sender.stop()
+    [(kind, body)] = got
+    assert codec.decode(body) == tree
+    assert body.startswith(b"--" + kind.removeprefix("multipart/form-data; boundary=").encode() + b"\r\n")

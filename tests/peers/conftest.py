@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from tests.peers.databases import MariaDb, PostgreSql
+from tests.peers.fhir_peer import FhirStarter
 from tests.peers.files import OpenSsh, PyFtpd, Vsftpd
 from tests.peers.http_proxies import Tinyproxy
 from tests.peers.imaging import Orthanc
@@ -80,3 +81,8 @@ def pyftpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PyFtpd]:
 @pytest.fixture(scope="session")
 def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tinyproxy]:
     yield from _running(Tinyproxy, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def fhirstarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirStarter]:
+    yield from _running(FhirStarter, tmp_path_factory)
