@@ -28,9 +28,11 @@ _CLASSES = (
     ("stomp", "adapters.mq.stomp", "StompAdapter"),
     ("dicom", "adapters.dicom", "DicomAdapter"),
     ("dicomweb", "adapters.dicomweb", "DicomWebAdapter"),
+    ("fhir", "adapters.fhir", "FhirAdapter"),
+    ("fhir_poll", "adapters.fhir", "FhirPollAdapter"),
 )
 #: Those whose listeners share one server for each host and port.
-_SHARING = ("dicomweb", "http", "soap")
+_SHARING = ("dicomweb", "fhir", "http", "soap")
 
 
 class _Servers:

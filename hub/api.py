@@ -27,6 +27,7 @@ from hub.errors import (
 )
 from hub.hookspecs import hookimpl
 from hub.i18n import t
+from hub.masking import Confidential
 from hub.message import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "Bound",
     "Codec",
     "CodecError",
+    "Confidential",
     "HubError",
     "IntakePort",
     "Item",
@@ -118,7 +120,7 @@ class IntakePort(Protocol):
         ``done`` runs on the event loop exactly once: for ``event`` style after the message is committed with fsync, for
         ``request`` style after the exchange is complete and stored, or earlier with a refusal.
         ``control_id`` is one the transport carries (an ``Idempotency-Key`` header); the contract's expression wins.
-        ``params`` goes to the call log (masked by the caller).
+        ``params`` is known to the contract's expressions and goes to the call log; masked by the caller, or :class:`Confidential`.
         """
 
     async def take(
@@ -133,6 +135,14 @@ class IntakePort(Protocol):
 
     async def mark(self, bound: Bound, name: str = "") -> str:
         """The ``mark`` of the last :meth:`take` with this ``name``; "" before the first."""
+
+    async def check(
+        self, bound: Bound, raw: bytes, *, params: Mapping[str, str] | None = None
+    ) -> Sequence[Mapping[str, str]]:
+        """What validation of the interface finds in these bytes, as ``Finding.as_dict``; nothing is stored or counted.
+
+        Raises :class:`HubError` for bytes that can't be read, :class:`StoreBusy` when it can't be asked now.
+        """
 
     def note_run(
         self,

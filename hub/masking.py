@@ -14,10 +14,17 @@ from __future__ import annotations
 import hmac
 import re
 
-__all__ = ["SECRET", "is_id_number", "key_digest", "luhn", "mask", "mask_text"]
+__all__ = ["SECRET", "Confidential", "is_id_number", "key_digest", "luhn", "mask", "mask_text"]
 
 #: What stands in the place of a secret; secrets keep no shape at all.
 SECRET = "***"  # noqa: S105
+
+
+class Confidential(str):
+    """A value of a call for expressions and business keys, as it came: where the call log would keep it, it is masked."""
+
+    __slots__ = ()
+
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LONGEST_SHAPE = 64

@@ -284,6 +284,37 @@ class Intake:
     async def mark(self, bound: Bound, name: str = "") -> str:
         return await self._pages.mark(bound, name)
 
+    async def check(
+        self, bound: Bound, raw: bytes, *, params: Mapping[str, str] | None = None
+    ) -> Sequence[Mapping[str, str]]:
+        source = self._sources.get(bound.place)
+        if source is None or self._stopping:
+            raise stopping()
+        if len(raw) > source.max_size:
+            raise too_large(len(raw), source.max_size)
+        large = len(raw) > CHECK_OFF_LOOP_BYTES
+        read = await asyncio.to_thread(read_raw, source, raw) if large else read_raw(source, raw)
+        if isinstance(read, HubError):
+            raise read
+        if isinstance(read, Exception):
+            why = type(read).__name__
+            raise HubError(
+                t(f"the hub failed to read it: {why}", f"枢纽读取失败：{why}"), code="hub.unexpected"
+            ) from read
+        checks = source.checks
+        if checks is None:
+            return ()
+        if self.checking.full:
+            text = t("too many messages wait for their check: ask again later", "等待校验的消息过多，请稍后再试")
+            raise StoreBusy(text)
+        tree, kind, control_id, _ = read
+        now = time.time_ns() // 1000
+        context = Context(settings=source.settings, message=None, now_us=now, variables=params or {})
+        if source.type_of is not None:
+            kind = as_text(source.type_of(tree, context)) or kind
+        context.message = Message(0, now, bound.place, kind, control_id, raw)
+        return (await self.checking.again(checks, raw, lambda: tree, context)).findings
+
     def note_run(
         self,
         bound: Bound,

@@ -12,6 +12,7 @@ from tests.peers.fhir_peer import FhirStarter
 from tests.peers.files import OpenSsh, PyFtpd, Vsftpd
 from tests.peers.http_proxies import Tinyproxy
 from tests.peers.imaging import Orthanc
+from tests.peers.mail import AioSmtpd, Dovecot
 from tests.peers.process import Server
 from tests.peers.queues import ActiveMq, RabbitMq, Redis
 from tests.peers.soap_stacks import Axis
@@ -86,3 +87,13 @@ def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tinyproxy]:
 @pytest.fixture(scope="session")
 def fhirstarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirStarter]:
     yield from _running(FhirStarter, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
+    yield from _running(Dovecot, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def aiosmtpd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AioSmtpd]:
+    yield from _running(AioSmtpd, tmp_path_factory)

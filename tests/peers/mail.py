@@ -45,7 +45,8 @@ class Dovecot(Server):
             f"userdb {{\n driver = static\n args = {ids} home={self.inbox}\n}}\n"
             f"service imap-login {{\n chroot =\n inet_listener imap {{\n port = {self.port}\n }}\n"
             f" inet_listener imaps {{\n port = {self.tls_port}\n ssl = yes\n }}\n}}\n"
-            f"service anvil {{\n chroot =\n}}\n{self.settings}"
+            "service anvil {\n chroot =\n unix_listener anvil-auth-penalty {\n mode = 0\n }\n}\n"
+            f"{self.settings}"
         )
 
     def command(self) -> Sequence[str]:

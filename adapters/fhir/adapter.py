@@ -1,0 +1,43 @@
+"""The adapters ``fhir`` and ``fhir_poll``."""
+
+from __future__ import annotations
+
+from adapters.fhir.facade import Facades
+from adapters.fhir.options import FhirConnect, FhirListen, FhirPoll
+from adapters.fhir.poll import FhirPollReceiver
+from adapters.fhir.receiver import FhirReceiver
+from adapters.fhir.sender import FhirSender
+from adapters.http.server import ServerPool
+from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+__all__ = ["FhirAdapter", "FhirPollAdapter"]
+
+
+class FhirAdapter(Adapter):
+    """A FHIR server that is a facade of the hub, and a client of other servers.
+
+    Interfaces with the same host, port and path are one server with one CapabilityStatement.
+    """
+
+    name = "fhir"
+    listen_options = FhirListen
+    connect_options = FhirConnect
+
+    def __init__(self, servers: ServerPool | None = None) -> None:
+        self._facades = Facades(servers if servers is not None else ServerPool())
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        return FhirReceiver(bound, intake, self._facades)
+
+    def sender(self, bound: Bound) -> Sender:
+        return FhirSender(bound)
+
+
+class FhirPollAdapter(Adapter):
+    """Reads a FHIR server by search, again and again."""
+
+    name = "fhir_poll"
+    listen_options = FhirPoll
+
+    def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
+        return FhirPollReceiver(bound, intake)
