@@ -16,6 +16,8 @@ __all__ = ["hub_adapters"]
 #: Name of each adapter, its module and class.
 _CLASSES = (
     ("mllp", "adapters.mllp", "MllpAdapter"),
+    ("tcp", "adapters.tcp", "TcpAdapter"),
+    ("astm", "adapters.tcp", "AstmAdapter"),
     ("http", "adapters.http", "HttpAdapter"),
     ("http_poll", "adapters.http", "HttpPollAdapter"),
     ("soap", "adapters.soap", "SoapAdapter"),

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 
+from adapters.streams.frames import FrameTooLarge
+
 __all__ = ["BREAKS_FRAME", "END_BLOCK", "START_BLOCK", "FrameReader", "FrameTooLarge", "frame", "split_restart"]
 
 START_BLOCK = b"\x0b"
@@ -27,15 +29,6 @@ _CR = 0x0D
 _FS = 0x1C
 _HEAD_KEPT = 4096
 _STRAY_KEPT = 256
-
-
-class FrameTooLarge(Exception):
-    """A frame exceeds the limit. ``head`` is its beginning, enough to answer it."""
-
-    def __init__(self, head: bytes, limit: int) -> None:
-        super().__init__(f"frame larger than {limit} bytes")
-        self.head = head
-        self.limit = limit
 
 
 def frame(message: bytes) -> bytes:

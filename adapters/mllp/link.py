@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import select
-import socket
-from typing import cast
 
 from adapters.mllp.framing import FrameReader, FrameTooLarge, frame
 from adapters.mllp.header import Header
+from adapters.streams.link import StreamLink
 from hub.api import CodecError, TransientError
 from hub.codecs.hl7_ack import parse_ack
 from hub.i18n import t
@@ -30,7 +28,7 @@ class Acknowledgement:
         self.text = text
 
 
-class Link(asyncio.Protocol):
+class Link(StreamLink):
     """Protocol of an outgoing connection.
 
     A reply belongs to the message under way when its MSA-2 is the MSH-10 sent. Other replies are dropped and counted,
@@ -38,9 +36,7 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
-        self.alive = False
-        self.mismatched = 0  # replies that answered something else
-        self._transport: asyncio.Transport
+        super().__init__()
         self._reader = FrameReader(REPLY_LIMIT)
         self._waiting: asyncio.Future[Acknowledgement] | None = None
         self._header = Header("", "", "")
@@ -66,37 +62,12 @@ class Link(asyncio.Protocol):
         finally:
             self._waiting = None
 
-    async def usable(self) -> bool:
-        """False when the peer has closed the idle connection, even if the event loop has not been told yet."""
-        if self.alive and _readable(self._transport.get_extra_info("socket")):
-            for _ in range(3):  # let the loop read what is there: an end, or bytes nobody asked for
-                await asyncio.sleep(0)
-        return self.alive
-
-    def close(self) -> None:
-        self.alive = False
-        self._transport.abort()
-
     @property
     def stray(self) -> int:
         """Bytes outside frames since the last frame; 0 when they are only blanks."""
         return self._reader.outside if self._reader.stray.strip() else 0
 
-    @property
-    def tls_version(self) -> str:
-        """E.g. ``TLSv1.3``; empty without TLS."""
-        secured = self._transport.get_extra_info("ssl_object")
-        return secured.version() if secured is not None else ""
-
     # -- transport ---------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.alive = True
-
-    def keep_alive(self) -> None:
-        """Let the system notice a peer that vanished."""
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -117,10 +88,6 @@ class Link(asyncio.Protocol):
             )
         if reader.outside > _STRAY_LIMIT:
             self._fail(no_frame(reader.outside))
-
-    def eof_received(self) -> bool:
-        self.alive = False
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.alive = False
@@ -162,15 +129,6 @@ class Link(asyncio.Protocol):
             waiting.set_exception(TransientError(text, code="mllp.no_reply"))
         if self.alive:
             self.close()
-
-
-def _readable(sock: socket.socket) -> bool:
-    """Whether something, perhaps the end of the connection, is there to read; True where the system can't tell."""
-    if not hasattr(select, "poll"):
-        return True
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def no_frame(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hub.codecs.astm import AstmCodec
 from hub.codecs.base import Codec
 from hub.codecs.csv_codec import CsvCodec
 from hub.codecs.dicom import DicomCodec
@@ -34,6 +35,7 @@ def builtin_codecs() -> list[Codec]:
         CsvCodec(),
         ExcelCodec(),
         FixedCodec(),
+        AstmCodec(),
         FormCodec(),
         MultipartCodec(),
         TextCodec(),

@@ -12,7 +12,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.SelectorEventLoop}
-    if item.path.name.startswith("test_mllp"):
+    if item.path.name.startswith(("test_mllp", "test_tcp", "test_astm_line")):
         try:
             import uvloop
         except ImportError:

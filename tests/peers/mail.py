@@ -31,6 +31,10 @@ class Dovecot(Server):
         return self.folder / "mail"
 
     def prepare(self) -> None:
+        if os.geteuid() == 0:  # its processes run under other accounts
+            for place in (self.folder.resolve(), *self.folder.resolve().parents):
+                if place.owner() == "root" and place != Path("/"):
+                    place.chmod(place.stat().st_mode | 0o011)
         account = "dovecot" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         (self.folder / "users").write_text(f"hub:{{PLAIN}}{self.password}::::::\n")
         Authority(self.folder, "ca").issue("server", "127.0.0.1", "localhost")
@@ -67,9 +71,6 @@ class Dovecot(Server):
             entry = pwd.getpwnam("mail")
             for path in (self.inbox, *self.inbox.rglob("*")):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
-            for parent in self.inbox.resolve().parents:
-                if parent.owner() == "root" and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
 
     def put(self, name: str, content: bytes) -> None:
         """A mail as a delivery agent leaves it; names say the order."""
