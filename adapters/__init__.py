@@ -32,6 +32,7 @@ _CLASSES = (
     ("dicomweb", "adapters.dicomweb", "DicomWebAdapter"),
     ("fhir", "adapters.fhir", "FhirAdapter"),
     ("fhir_poll", "adapters.fhir", "FhirPollAdapter"),
+    ("mail", "adapters.mail", "MailAdapter"),
 )
 #: Those whose listeners share one server for each host and port.
 _SHARING = ("dicomweb", "fhir", "http", "soap")

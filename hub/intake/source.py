@@ -13,7 +13,7 @@ from hub.contract import IntakeConfig
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.mapping import compile_expression, compile_extract
-from hub.masking import Confidential, mask_text
+from hub.masking import Confidential, mask
 from hub.message import CallRecord, CheckRecord, Delivery, Message
 from hub.metrics import InboundStats
 
@@ -170,5 +170,6 @@ def as_text(value: Any) -> str:
 def params_text(params: Mapping[str, str] | None) -> str:
     if not params:
         return ""
-    kept = {name: mask_text(value) if type(value) is Confidential else value for name, value in params.items()}
+    # Whole, not only what looks like personal data: nothing tells a name in a subject from other words.
+    kept = {name: mask(value) if type(value) is Confidential else value for name, value in params.items()}
     return orjson.dumps(kept).decode()

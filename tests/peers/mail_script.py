@@ -21,6 +21,7 @@ class Scripted:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.lines: list[bytes] = []
+        self.begun = threading.Event()  # a client has said something
         self.ended = threading.Event()  # a client has closed its connection
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -36,6 +37,7 @@ class Scripted:
             answers = iter(self._answers)
             for line in lines:
                 self.lines.append(line)
+                self.begun.set()
                 client.sendall(next(answers, b"").replace(b"<tag>", line.split()[0] if line.split() else b""))
         self.ended.set()
 
