@@ -26,9 +26,10 @@ from tests.adapters import http_support
 from tests.adapters.certificates import Authority
 from tests.adapters.fhir_support import FhirIntake, ask, calling, judge, listening, outcome_of
 from tests.adapters.http_support import outgoing, raw_call, until
+from tests.codecs.fhir_support import SAMPLES as FHIR_SAMPLES
 
 PATIENT = b'{"resourceType":"Patient","identifier":[{"system":"urn:h","value":"1"}],"active":true}'
-SAMPLES = Path("/work/shared/samples/fhir/r4-examples")
+SAMPLES = FHIR_SAMPLES / "r4-examples"
 ID = (1 << 40) + 77
 REQUEST = {"style": "request"}
 
