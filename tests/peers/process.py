@@ -69,6 +69,14 @@ def until(condition: Callable[[], bool], what: str, seconds: float = _START_S) -
         time.sleep(0.05)
 
 
+def _stopped(process: int) -> bool:
+    """Whether every thread of a process stands still: a signal takes a moment to reach them."""
+    with contextlib.suppress(OSError):
+        tasks = Path(f"/proc/{process}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] in "TZX" for task in tasks)
+    return True
+
+
 class Server(ABC):
     """One server in the foreground, its log in ``folder/server.log``."""
 
@@ -134,6 +142,7 @@ class Server(ABC):
     def pause(self) -> None:
         """Let it hang: connections stay open, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        until(lambda: all(_stopped(process) for process in self._members()), "the server does not stop")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
