@@ -7,14 +7,12 @@ last number and hash elsewhere and passes them as ``head``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-
+from hub.crypto.digests import sm3_hex as sm3
 from hub.i18n import t
 from hub.masking import mask_text
 
@@ -27,29 +25,6 @@ GENESIS = "0" * 64
 CLOCK_SLACK_US = 300 * 1_000_000
 
 _MOST_PROBLEMS = 1000
-
-
-def _sm3_cryptography(data: bytes) -> str:
-    digest = hashes.Hash(hashes.SM3())
-    digest.update(data)
-    return digest.finalize().hex()
-
-
-def _sm3_hashlib(data: bytes) -> str:
-    return hashlib.new("sm3", data).hexdigest()
-
-
-def _choose() -> Callable[[bytes], str]:
-    """Python's own OpenSSL may be built without SM3, or be in a mode that forbids it; cryptography brings its own."""
-    try:
-        _sm3_hashlib(b"")
-    except ValueError:
-        return _sm3_cryptography
-    return _sm3_hashlib
-
-
-#: SM3 (GB/T 32905-2016) of some bytes, 64 lower-case hex digits.
-sm3: Callable[[bytes], str] = _choose()
 
 
 def canonical(entry: Mapping[str, Any]) -> str:

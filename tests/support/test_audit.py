@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import audit
 from hub.audit import GENESIS, ChainCheck, canonical, chain_hash, entry, sm3, verify
 from hub.i18n import language, set_language
 
@@ -33,20 +32,6 @@ def english() -> Any:
 @pytest.mark.parametrize(("data", "digest"), VECTORS)
 def test_published_vectors(data: bytes, digest: str) -> None:
     assert sm3(data) == digest
-    assert audit._sm3_cryptography(data) == digest
-
-
-def test_fallback_is_chosen_where_python_has_no_sm3(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, data: bytes = b"") -> Any:
-        raise ValueError(f"unsupported hash type {name}")
-
-    monkeypatch.setattr("hashlib.new", refuse)
-    assert audit._choose() is audit._sm3_cryptography
-
-
-@given(st.binary(max_size=300))
-def test_fallback_agrees(data: bytes) -> None:
-    assert audit._sm3_cryptography(data) == sm3(data)
 
 
 json_values = st.recursive(
