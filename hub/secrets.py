@@ -1,6 +1,7 @@
 """Secrets are never written into configuration: a setting holds a reference to where the value is kept.
 
-``env:NAME`` is an environment variable, ``file:PATH`` a file only its owner may read, relative to the file that names it.
+``env:NAME`` is an environment variable, ``file:PATH`` a file only its owner may read, relative to the file that names it, ``key:NAME`` a
+key of the key store (:mod:`hub.keys`), ``key:NAME@VERSION`` one version of it.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Secret(str):
         return "".join(self)
 
 
-def resolve(reference: object, base: Path) -> Secret:
-    """The secret a reference stands for; ``base`` is the folder relative paths start from.
+def resolve(reference: object, base: Path, keys: Callable[[str], Secret] | None = None) -> Secret:
+    """The secret a reference stands for; ``base`` is the folder relative paths start from, ``keys`` finds what ``key:`` names.
 
     Raises :class:`HubError` with a remedy, and never with the reference itself, which may be a secret written by mistake.
     """
@@ -57,6 +58,14 @@ def resolve(reference: object, base: Path) -> Secret:
         return _from_environment(rest.strip())
     if kind == "file":
         return _from_file(rest.strip(), base)
+    if kind == "key":
+        if keys is None:
+            raise HubError(
+                t("the key store can't be used here", "此处不能使用密钥库"),
+                code="secret.reference",
+                remedy=t("write env:NAME or file:PATH", "请写 env:变量名 或 file:路径"),
+            )
+        return keys(rest.strip())
     raise HubError(
         t("a secret must not be written here", "此处不得直接写入密钥"),
         code="secret.literal",

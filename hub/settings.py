@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ def check_settings(
     contract: Origin,
     folders: tuple[Path, Path],
     problems: list[Problem],
+    keys: Callable[[str], Secret] | None = None,
 ) -> dict[str, Any]:
     """Every declared setting with its value, None where an optional one has none.
 
     ``origin`` is where the system's settings are written, ``contract`` where the plugin declares them; ``folders`` are
-    the folders of these two files, from which relative paths of secrets start.
+    the folders of these two files, from which relative paths of secrets start. ``keys`` finds what ``key:`` names.
     """
     values: dict[str, Any] = {}
     for name in given:
@@ -55,16 +56,16 @@ def check_settings(
                 problems.append(origin.problem(text, (name,), remedy=remedy))
             continue
         try:
-            values[name] = _checked(setting, value, folder)
+            values[name] = _checked(setting, value, folder, keys)
         except HubError as error:
             problems.append(place.problem(error.text, path, remedy=error.remedy))
     return values
 
 
-def _checked(setting: Setting, value: Any, folder: Path) -> Any:
+def _checked(setting: Setting, value: Any, folder: Path, keys: Callable[[str], Secret] | None) -> Any:
     """The value as its type wants it; raises :class:`HubError` with a remedy."""
     if setting.type == "secret":
-        return resolve(value, folder)
+        return resolve(value, folder, keys)
     checked = _TYPES[setting.type](value)
     if setting.choices and checked not in setting.choices:
         raise HubError(
