@@ -1,0 +1,1 @@
+"""The security schemes the hub brings along, one module a family."""
