@@ -14,14 +14,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
 from hub.ids import IdGenerator
-from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.message import (
+    Answer,
+    Awaited,
+    Binding,
+    CallRecord,
+    CheckRecord,
+    CheckVerdict,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Message,
+    Outcome,
+)
+
+if TYPE_CHECKING:
+    from hub.store.sealer import Sealer
 
 __all__ = [
+    "AwaitedQuery",
     "CallQuery",
+    "Chain",
     "DeliveryQuery",
     "LedgerReport",
     "LedgerRow",
@@ -147,6 +164,25 @@ class ReportQuery:
 
 
 @dataclass(slots=True)
+class AwaitedQuery:
+    """A search for deliveries whose target has not answered yet, newest first."""
+
+    target: str = ""  # "system/interface" or "system"
+    due_before: int = 0  # only those due before this time, microseconds since the epoch; 0: all
+    before: int = 0
+    limit: int = 50
+
+
+@dataclass(slots=True)
+class Chain:
+    """What a message answers, and what answers it."""
+
+    answer: Answer | None = None
+    awaited: list[Awaited] = field(default_factory=list)  # by its deliveries
+    answered_by: list[Answer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class PlaceQuality:
     """What the checks of one interface found in one day, counted from the stored reports."""
 
@@ -189,6 +225,7 @@ class LedgerReport:
     filtered: int  # messages that matched no route
     rows: list[LedgerRow]
     problems: list[str]  # empty when the ledger balances; each names the ids concerned
+    waiting: int = 0  # answers that are routed once it is known what they answer
 
     @property
     def balanced(self) -> bool:
@@ -211,6 +248,14 @@ class StoreReader(ABC):
     @abstractmethod
     async def message(self, message_id: int) -> Message | None:
         """The message with its raw bytes."""
+
+    @abstractmethod
+    async def envelope(self, message_id: int) -> Message | None:
+        """The message without its raw bytes."""
+
+    @abstractmethod
+    async def raw_part(self, message_id: int, at: int, count: int) -> bytes | None:
+        """Up to ``count`` of the raw bytes of a message from ``at`` on, none at its end; None when there is no such message."""
 
     @abstractmethod
     async def delivery(self, delivery_id: int) -> Delivery | None:
@@ -243,6 +288,24 @@ class StoreReader(ABC):
         """By place and day, for calls made from ``since_ms`` on; ``place`` is an interface or a system."""
 
     @abstractmethod
+    async def awaited(self, places: Sequence[str], key: str) -> Awaited | None:
+        """The delivery to one of these targets that is known by this key; of several the newest."""
+
+    @abstractmethod
+    async def unanswered(self, query: AwaitedQuery) -> list[Awaited]: ...
+
+    @abstractmethod
+    async def unanswered_counts(self, now_us: int) -> dict[str, tuple[int, int]]:
+        """Target -> (deliveries whose answer is awaited, of these overdue)."""
+
+    @abstractmethod
+    async def chain(self, message_id: int) -> Chain: ...
+
+    @abstractmethod
+    async def open_answers(self, limit: int) -> list[Answer]:
+        """Answers whose routes have not been asked yet, and the newest of which it is not known what they answer; oldest first."""
+
+    @abstractmethod
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
         """Number of deliveries by target and state, delivered ones left out (they are counted by metrics)."""
 
@@ -256,7 +319,10 @@ class StoreReader(ABC):
 
     @abstractmethod
     async def size(self) -> dict[str, int]:
-        """messages, bytes, segments, text_lag (messages not yet in the text index), key_lag."""
+        """messages, bytes, segments, text_lag (messages not yet in the text index), key_lag, unsealed.
+
+        The last: of an encrypted store, messages in segments that still hold plain rows, or may.
+        """
 
     @abstractmethod
     async def mark(self, name: str) -> tuple[int, str]:
@@ -275,6 +341,7 @@ class Store(ABC):
 
     ids: IdGenerator
     reader: StoreReader
+    sealer: Sealer | None  # opens what is encrypted, also in the folders of other workers
 
     @abstractmethod
     async def open(self) -> None:
@@ -326,12 +393,18 @@ class Store(ABC):
 
     @abstractmethod
     async def put_together(
-        self, puts: Sequence[Put], *, calls: Sequence[CallRecord] = (), mark: tuple[str, str] | None = None
+        self,
+        puts: Sequence[Put],
+        *,
+        calls: Sequence[CallRecord] = (),
+        mark: tuple[str, str] | None = None,
+        settled: Sequence[Delivery] = (),
     ) -> list[PutResult]:
         """Store several messages of one source, refusals among them, and how far the source has been read: all or nothing.
 
         ``mark`` is (name, value) for :meth:`StoreReader.mark`; a source that is read again from there loses nothing and
-        repeats nothing. ``calls`` are refusals of what came with these messages. The results are in the order of ``puts``.
+        repeats nothing. ``calls`` are refusals of what came with these messages. ``settled``: deliveries that have
+        ended by this, whose present state is recorded. The results are in the order of ``puts``.
         Raises :class:`~hub.errors.HubError` (:class:`~hub.errors.StoreBusy` when it may succeed later), and nothing is stored then.
         """
 
@@ -356,6 +429,7 @@ class Store(ABC):
         update: Sequence[Delivery] = (),
         calls: Sequence[CallRecord] = (),
         audit: dict[str, Any] | None = None,
+        bindings: Sequence[Binding] = (),
     ) -> None:
         """Several changes and their audit entry as one unit: after a crash either all of them are there or none."""
 

@@ -12,8 +12,11 @@ from hub.audit import canonical, chain_hash
 from hub.i18n import t
 from hub.store.files import check_file, checked, corrupt, create_file, migrate, open_writable, quick_check
 from hub.store.sql import all_rows, first_row, scalar
+from hub.store.values import Values
 
 __all__ = ["Catalog"]
+
+_INTENT = b"intent.body"
 
 
 class Catalog:
@@ -89,18 +92,23 @@ class Catalog:
 
     # -- decided changes -----------------------------------------------------------------------------------------
 
-    def add_intent(self, body: bytes, audit: dict[str, Any] | None) -> int:
+    def add_intent(self, body: bytes, audit: dict[str, Any] | None, values: Values) -> int:
         """Decide a change: from here on it will be made, whatever happens. The audit entry is part of the decision."""
         with self.connection:
-            self.connection.execute("INSERT INTO intent (body) VALUES (?)", (body,))
+            self.connection.execute("INSERT INTO intent (body) VALUES (?)", (b"" if values.sealing else body,))
             number = self.connection.last_insert_rowid()
+            if values.sealer is not None and values.sealing:
+                sealed = values.sealer.seal(body, 0, _INTENT, number)
+                self.connection.execute("UPDATE intent SET body = ? WHERE id = ?", (sealed, number))
             if audit is not None:
                 self._append(audit)
         return number
 
-    def intents(self) -> list[tuple[int, bytes]]:
+    def intents(self, values: Values) -> list[tuple[int, bytes]]:
         """Changes that are decided and perhaps not yet made everywhere, oldest first."""
-        return [(number, body) for number, body in all_rows(self.connection, "SELECT id, body FROM intent ORDER BY id")]
+        rows = all_rows(self.connection, "SELECT id, body FROM intent ORDER BY id")
+        # One that is not sealed is a JSON object.
+        return [(number, body if body[:1] == b"{" else values.opened(body, _INTENT, number)) for number, body in rows]
 
     def clear_intent(self, number: int) -> None:
         """The change is made everywhere. Needs no fsync: were it lost, the change would be found made already."""

@@ -10,6 +10,9 @@ from typing import Any
 import orjson
 
 from hub.message import (
+    Answer,
+    Awaited,
+    Binding,
     CallRecord,
     CheckRecord,
     CheckVerdict,
@@ -35,11 +38,14 @@ class Together:
     puts: Sequence[Put]
     calls: Sequence[CallRecord]
     marks: dict[str, str]  # by key of ``meta``
+    settled: Sequence[Delivery] = ()
 
     @property
     def id(self) -> int:
         """Says which segment it belongs to; 0: the newest."""
-        return self.puts[0].message.id if self.puts else 0
+        if self.puts:
+            return self.puts[0].message.id
+        return self.settled[0].id if self.settled else 0
 
 
 @dataclass(slots=True)
@@ -52,6 +58,8 @@ class Part:
     calls: list[CallRecord] = field(default_factory=list)
     noted: list[Delivery] = field(default_factory=list)  # created later for messages of this segment
     marks: dict[str, str] = field(default_factory=dict)
+    bound: list[Binding] = field(default_factory=list)  # answers of this segment
+    answered: list[Binding] = field(default_factory=list)  # deliveries of this segment
 
 
 @dataclass(slots=True)
@@ -64,6 +72,7 @@ class Change:
     calls: list[CallRecord]
     audit: dict[str, Any] | None = None
     marks: dict[str, str] = field(default_factory=dict)  # go with the first message
+    bindings: list[Binding] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -74,14 +83,16 @@ class Change:
         calls: Sequence[CallRecord],
         audit: dict[str, Any] | None = None,
         marks: dict[str, str] | None = None,
+        bindings: Sequence[Binding] = (),
     ) -> Change:
         return cls(
-            [replace(message, tree=None) for message in messages],
+            [replace(message, tree=None, request=None) for message in messages],
             [replace(delivery, message=None) for delivery in create],
             [replace(delivery, message=None) for delivery in update],
             [replace(call) for call in calls],
             audit,
             marks or {},
+            list(bindings),
         )
 
     def parts(self, segment_of: Callable[[int], int]) -> dict[int, Part]:
@@ -102,6 +113,10 @@ class Change:
             part(delivery.id).update.append(delivery)
         for call in self.calls:
             part(call.delivery_id or call.message_id or call.id).calls.append(call)
+        for binding in self.bindings:
+            part(binding.answer).bound.append(binding)
+            if binding.delivery:
+                part(binding.delivery).answered.append(binding)
         if self.marks:
             part(self.messages[0].id if self.messages else _NEWEST).marks.update(self.marks)
         return parts
@@ -119,7 +134,7 @@ class Change:
             "calls": self.calls,
         }
         rows = {kind: [_plain(row) for row in rows] for kind, rows in kinds.items()}
-        return orjson.dumps(rows | {"marks": self.marks})
+        return orjson.dumps(rows | {"marks": self.marks, "bindings": self.bindings})
 
     @classmethod
     def decode(cls, body: bytes) -> Change:
@@ -130,7 +145,7 @@ class Change:
             for kind in ("create", "update")
         }
         return cls(
-            [Message(**_rich(row)) for row in found["messages"]],
+            [Message(**{**_rich(row), "answer": _answer(row.get("answer"))}) for row in found["messages"]],
             deliveries["create"],
             deliveries["update"],
             [
@@ -140,16 +155,26 @@ class Change:
                         "direction": Direction(row["direction"]),
                         "outcome": Outcome(row["outcome"]),
                         "check": _check(row.get("check")),
+                        "awaited": _awaited(row.get("awaited")),
                     }
                 )
                 for row in found["calls"]
             ],
             marks=found.get("marks", {}),
+            bindings=[Binding(**row) for row in found.get("bindings", ())],
         )
 
 
 def _check(values: dict[str, Any] | None) -> CheckRecord | None:
     return CheckRecord(**{**values, "verdict": CheckVerdict(values["verdict"])}) if values else None
+
+
+def _answer(values: dict[str, Any] | None) -> Answer | None:
+    return Answer(**values) if values else None
+
+
+def _awaited(values: dict[str, Any] | None) -> Awaited | None:
+    return Awaited(**values) if values else None
 
 
 def _plain(row: Message | Delivery | CallRecord) -> dict[str, Any]:

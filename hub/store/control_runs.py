@@ -14,10 +14,11 @@ from __future__ import annotations
 import apsw
 
 from hub.ids import first_id_at, millis_of
-from hub.store.rows import Row
+from hub.store.rows import CONTROL_ID, Row
 from hub.store.sql import all_rows, scalar
+from hub.store.values import Values
 
-__all__ = ["EARLIER", "RUN", "ControlRuns"]
+__all__ = ["RUN", "ControlRuns", "find_earlier"]
 
 #: Control ids kept in memory before they become a run. Writing so many takes some three milliseconds; asking a million messages asks 250 runs.
 RUN = 4_096
@@ -27,7 +28,7 @@ _LATE_MS = 10_000
 _MOST = 16
 
 #: Those in the runs, the newest conflicting one, and the conflicting one with the same bytes.
-EARLIER = f"""
+_EARLIER = f"""
 WITH RECURSIVE run(n) AS (SELECT max(run) FROM control UNION ALL SELECT n - 1 FROM run WHERE n > 1)
 SELECT id, content_hash, received_at FROM (
     SELECT message.id, content_hash, received_at FROM run
@@ -46,23 +47,40 @@ WHERE id >= ? AND seq > ? AND control_id <> '' AND conflict = 0 ORDER BY id
 """
 
 
+def find_earlier(
+    connection: apsw.Connection, values: Values, source: int, control_id: str, contents: list[bytes]
+) -> list[Row]:
+    """(id, content hash, received at) of what the runs and the indexes of a segment hold, whether it is sealed or not.
+
+    ``contents``: the forms in which the hash asked for may be stored.
+    """
+    found: list[Row] = []
+    for form, content in zip(values.tokens(control_id, CONTROL_ID), contents, strict=True):
+        found += all_rows(connection, _EARLIER, (source, form, content))
+    return found
+
+
 class ControlRuns:
     """The control ids of one segment that is open for writing; used by the writer's thread only.
 
     What is added counts once the transaction is committed.
     """
 
-    __slots__ = ("_added", "_connection", "_count", "_recent", "_seq", "_upto")
+    __slots__ = ("_added", "_connection", "_count", "_recent", "_seq", "_upto", "_values")
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, values: Values) -> None:
         self._connection = connection
-        #: (source, control id) -> (id, content hash, received at), …
+        self._values = values
+        #: (source, control id) -> (id, content hash, received at, control id as it is stored), …
         self._recent: dict[tuple[int, str], list[Row]] = {}
         self._count = 0
         # Highest id and number in memory or in a run.
         self._upto, self._seq = self._meta("control_upto"), self._meta("control_seq")
         start = first_id_at(millis_of(self._upto) - _LATE_MS) if self._upto else 0
-        self._added: list[tuple[int, str, int, bytes, int, int]] = all_rows(connection, _IN_NO_RUN, (start, self._seq))
+        self._added: list[tuple[int, str, int, bytes, int, int, str | bytes]] = [
+            (row[0], values.from_token(row[1], CONTROL_ID), *row[2:], row[1])
+            for row in all_rows(connection, _IN_NO_RUN, (start, self._seq))
+        ]
         self.committed()
 
     def _meta(self, key: str) -> int:
@@ -70,9 +88,18 @@ class ControlRuns:
 
     # -- a transaction -------------------------------------------------------------------------------------------
 
-    def add(self, source: int, control_id: str, row_id: int, content: bytes, received_at: int, seq: int) -> None:
-        """A message that does not conflict is being written."""
-        self._added.append((source, control_id, row_id, content, received_at, seq))
+    def add(
+        self,
+        source: int,
+        control_id: str,
+        row_id: int,
+        content: bytes,
+        received_at: int,
+        seq: int,
+        stored: str | bytes,
+    ) -> None:
+        """A message that does not conflict is being written; ``stored``: its control id as it is stored."""
+        self._added.append((source, control_id, row_id, content, received_at, seq, stored))
 
     @property
     def added(self) -> int:
@@ -86,8 +113,8 @@ class ControlRuns:
     def committed(self) -> None:
         """The transaction is on the disk."""
         recent = self._recent
-        for source, control_id, row_id, content, received_at, seq in self._added:
-            row = (row_id, content, received_at)
+        for source, control_id, row_id, content, received_at, seq, stored in self._added:
+            row = (row_id, content, received_at, stored)
             known = recent.get((source, control_id))
             if known is None:
                 recent[source, control_id] = [row]
@@ -111,16 +138,17 @@ class ControlRuns:
 
         Call :meth:`spilled` after the commit if this returns True.
         """
-        rows = [(control_id, source, row[0]) for (source, control_id), known in self._recent.items() for row in known]
+        rows = [(row[3], source, row[0]) for (source, _), known in self._recent.items() for row in known]
         upto, seq = self._upto, self._seq
         if everything:
-            for source, control_id, row_id, _, _, number_of in self._added:
-                rows.append((control_id, source, row_id))
+            for source, _, row_id, _, _, number_of, stored in self._added:
+                rows.append((stored, source, row_id))
                 upto, seq = max(upto, row_id), max(seq, number_of)
         if not rows:
             return False
         number = int(scalar(self._connection, "SELECT max(run) FROM control") or 0) + 1
-        rows.sort()
+        # A segment that was plain until just now has both kinds; bytes go after texts.
+        rows.sort(key=lambda row: (isinstance(row[0], bytes), row))
         self._connection.executemany("INSERT INTO control VALUES (?, ?, ?, ?)", [(number, *row) for row in rows])
         self._connection.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("control_upto", upto), ("control_seq", seq)]
@@ -132,18 +160,18 @@ class ControlRuns:
         self._recent.clear()
         self._count = 0
         if everything:
-            for _, _, row_id, _, _, seq in self._added:
+            for _, _, row_id, _, _, seq, _ in self._added:
                 self._upto, self._seq = max(self._upto, row_id), max(self._seq, seq)
             self._added.clear()
 
     # -- questions -----------------------------------------------------------------------------------------------
 
-    def earlier(self, source: int, control_id: str, content: bytes) -> list[Row]:
+    def earlier(self, source: int, control_id: str, contents: list[bytes]) -> list[Row]:
         """Committed messages with this control id that may make another one a duplicate or a conflict."""
         known = self._recent.get((source, control_id), [])
-        if any(row[1] == content for row in known):
+        if any(row[1] in contents for row in known):
             return known
-        return known + all_rows(self._connection, EARLIER, (source, control_id, content))
+        return known + find_earlier(self._connection, self._values, source, control_id, contents)
 
     def forget(self, row_ids: list[int]) -> None:
         """These messages are removed."""

@@ -16,6 +16,7 @@ from typing import Any
 import apsw
 
 from hub.store.files import remove_file
+from hub.store.sealed_vfs import PAGE, is_sealed
 from hub.store.segment import SegmentFile, open_read_only
 
 __all__ = [
@@ -69,36 +70,42 @@ def drop(path: Path) -> None:
     marker_of(path).unlink(missing_ok=True)
 
 
-def open_for_writing(path: Path, schema: str, version: int) -> apsw.Connection:
+def open_for_writing(path: Path, schema: str, version: int, vfs: str = "") -> apsw.Connection:
     """Open an index for writing; made anew when it is missing, damaged, of another version, or reported as damaged.
 
-    Raises ``apsw.Error`` when the folder can't be written to.
+    With a ``vfs`` it is a sealed one (:mod:`hub.store.sealed_vfs`), without a plain one; the other kind is made anew. Raises ``apsw.Error`` when the folder can't be written to.
     """
-    if path.exists() and not marker_of(path).exists():
+    if is_sealed(path) is bool(vfs) and not marker_of(path).exists():
         try:
-            return _open_existing(path, version)
+            return _open_existing(path, version, vfs)
         except BROKEN:
             pass
     drop(path)
-    _create(path, schema, version)
-    return _open_existing(path, version)
+    _create(path, schema, version, vfs)
+    return _open_existing(path, version, vfs)
 
 
-def _create(path: Path, schema: str, version: int) -> None:
+def _create(path: Path, schema: str, version: int, vfs: str) -> None:
     """Make an empty index. Under another name first: a reader must not meet one without tables and call it damaged."""
     making = path.with_suffix(".new")
     remove_file(making)
-    connection = apsw.Connection(str(making))
+    connection = apsw.Connection(str(making), vfs=vfs or None)
     try:
+        if vfs:
+            # No journal, which would not be sealed: what is not finished is made anew.
+            connection.execute(f"PRAGMA page_size = {PAGE}")
+            connection.execute("PRAGMA journal_mode = OFF")
         connection.execute(schema)
         connection.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
+        if vfs:
+            connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
     making.replace(path)
 
 
-def _open_existing(path: Path, version: int) -> apsw.Connection:
-    connection = apsw.Connection(str(path), statementcachesize=32)
+def _open_existing(path: Path, version: int, vfs: str) -> apsw.Connection:
+    connection = apsw.Connection(str(path), statementcachesize=32, vfs=vfs or None)
     try:
         connection.set_busy_timeout(_BUSY_MS)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -128,8 +135,8 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def open_for_reading(path: Path) -> apsw.Connection | None:
-    """The calling thread's read-only connection to an index; None when there is no such file.
+def open_for_reading(path: Path, vfs: str = "") -> apsw.Connection | None:
+    """The calling thread's read-only connection to an index; None when there is no such file, or one of the other kind.
 
     A file that was replaced since is opened again. Raises one of :data:`UNUSABLE` when the file is unusable.
     """
@@ -143,10 +150,10 @@ def open_for_reading(path: Path) -> apsw.Connection | None:
             cache.move_to_end(path)
             return found[1]
         del cache[path]
-    if identity is None:
+    if identity is None or is_sealed(path) is not bool(vfs):
         return None
     try:
-        connection = open_read_only(path)
+        connection = open_read_only(path, vfs)
     except apsw.CantOpenError:
         if path.exists():
             raise

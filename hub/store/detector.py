@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import Any
 
 from hub.message import Message, Outcome
-from hub.store.control_runs import EARLIER
+from hub.store.control_runs import find_earlier
 from hub.store.duplicates import FilterLoader
 from hub.store.segments import Entry, SegmentSet
-from hub.store.sql import all_rows, scalar
+from hub.store.sql import scalar
 
 __all__ = ["DuplicateDetector"]
 
@@ -49,13 +49,15 @@ class DuplicateDetector:
         recent = self._recent.get(key)
         conflict = 0
         if recent is not None:
-            conflict, duplicate = _compare(reversed(recent), content, cutoff)
+            conflict, duplicate = _compare(reversed(recent), [content], cutoff)
             if duplicate:
                 return Outcome.DUPLICATE, duplicate
         segments = self._segments
         current = segments.current
+        contents: list[bytes] | None = None
         if self._perhaps_in_current(key):
-            found, duplicate = _compare(current.earlier(key[0], key[1], content), content, cutoff)
+            contents = segments.values.hash_tokens(content)
+            found, duplicate = _compare(current.earlier(key[0], key[1], contents), contents, cutoff)
             if duplicate:
                 return Outcome.DUPLICATE, duplicate
             conflict = conflict or found
@@ -64,7 +66,8 @@ class DuplicateDetector:
                 known = self._loader.get(entry.first_id)
                 if known is not None and key not in known:
                     continue
-                found, duplicate = _compare(self._look_up(entry, key, content), content, cutoff)
+                contents = contents or segments.values.hash_tokens(content)
+                found, duplicate = _compare(self._look_up(entry, key, contents), contents, cutoff)
                 if duplicate:
                     return Outcome.DUPLICATE, duplicate
                 conflict = conflict or found
@@ -129,18 +132,18 @@ class DuplicateDetector:
                 self._loader.want(segments.file(entry), entry.messages, segments.end_of(entry.first_id) - 1)
         return known[1]
 
-    def _look_up(self, entry: Entry, key: tuple[str, str], content: bytes) -> list[tuple[Any, ...]]:
+    def _look_up(self, entry: Entry, key: tuple[str, str], contents: list[bytes]) -> list[tuple[Any, ...]]:
         connection = self._segments.connections.get(entry.path)
         source = scalar(connection, _OLDER_SOURCE, (key[0],))
-        return [] if source is None else all_rows(connection, EARLIER, (source, key[1], content))
+        return [] if source is None else find_earlier(connection, self._segments.values, source, key[1], contents)
 
 
-def _compare(rows: Iterable[tuple[Any, ...]], content: bytes, cutoff: int) -> tuple[int, int]:
+def _compare(rows: Iterable[tuple[Any, ...]], contents: list[bytes], cutoff: int) -> tuple[int, int]:
     """(newest message with other bytes, message with the same bytes) among (id, content hash, received at)."""
     conflict = 0
-    for message_id, found, received_at in rows:
+    for message_id, found, received_at, *_ in rows:
         if received_at >= cutoff:
-            if found == content:
+            if found in contents:
                 return 0, message_id
             conflict = max(conflict, message_id)
     return conflict, 0

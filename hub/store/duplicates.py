@@ -13,6 +13,8 @@ from queue import SimpleQueue
 
 import apsw
 
+from hub.errors import HubError
+from hub.store.rows import CONTROL_ID
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows
 
@@ -125,7 +127,7 @@ class FilterLoader:
                 continue
             try:
                 complete = self._fill(made, segment, last_id)
-            except apsw.Error as error:
+            except (apsw.Error, HubError) as error:
                 log.warning("%s: no filter of control ids: %s", segment.path.name, error)
                 complete = False
             if complete and segment.first_id in self._filters:
@@ -139,6 +141,7 @@ class FilterLoader:
         """In short strides with pauses, so that the event loop gets its turn."""
         connection = segment.connection()
         names: dict[int, str] = dict(all_rows(connection, "SELECT id, text FROM name"))
+        values = segment.values
         after = -1
         while not self._stopping.is_set():
             rows = all_rows(
@@ -150,7 +153,7 @@ class FilterLoader:
                 return True
             for _, source, control_id in rows:
                 if control_id:
-                    made.add(names[source], control_id)
+                    made.add(names[source], values.from_token(control_id, CONTROL_ID))
             after = rows[-1][0]
             self._stopping.wait(_PAUSE_SECONDS)
         return False

@@ -13,7 +13,7 @@ import apsw
 
 from hub.errors import StoreCorrupt
 from hub.i18n import t
-from hub.store.schema import CATALOG, REPORTS, SCHEMA_VERSION, SEGMENT
+from hub.store.schema import CALLBACKS, CATALOG, FORMS, REPORTS, SCHEMA_VERSION, SEGMENT
 
 __all__ = [
     "ENVIRONMENT",
@@ -62,7 +62,7 @@ _QUICK_CHECK_SECONDS = 2.0
 
 Step = str | Callable[[apsw.Connection], None]
 #: Kind of file -> version -> what makes the next version of it. Runs in one transaction per file.
-MIGRATIONS: dict[str, Mapping[int, Step]] = {"segment": {1: REPORTS}, "catalog": {1: ""}}
+MIGRATIONS: dict[str, Mapping[int, Step]] = {"segment": {1: REPORTS, 2: CALLBACKS + FORMS}, "catalog": {1: "", 2: ""}}
 
 _SCHEMAS = {"segment": SEGMENT, "catalog": CATALOG}
 

@@ -27,8 +27,10 @@ import hub
 from hub.child_process import ChildProcess
 from hub.store.derived import BROKEN, SegmentUnreadable, drop, newest, read_segment
 from hub.store.keys import BATCH, KeyWriter
+from hub.store.sealer import Sealer
 from hub.store.segment import Connections, SegmentFile, list_segments
 from hub.store.text import TextWriter
+from hub.store.values import Values
 
 __all__ = ["TEXT_MESSAGES", "FolderIndexer", "IndexerProcess", "index_now", "main"]
 
@@ -57,11 +59,13 @@ _LINE_LIMIT = 64 << 10
 class FolderIndexer:
     """Keeps the indexes of one worker's folder up to date. Owned by one thread."""
 
-    def __init__(self, folder: Path, *, text: bool = True, text_messages: int = TEXT_MESSAGES) -> None:
+    def __init__(
+        self, folder: Path, *, text: bool = True, text_messages: int = TEXT_MESSAGES, sealer: Sealer | None = None
+    ) -> None:
         self._folder = folder
         self._text = text
         self._text_messages = text_messages
-        self._connections = Connections(keep=4)
+        self._connections = Connections(keep=4, values=Values(folder, sealer))
         self._segments: list[SegmentFile] = []  # newest first
         self._keys: dict[Path, KeyWriter] = {}
         self._texts: dict[Path, TextWriter] = {}
@@ -231,14 +235,20 @@ def _messages(segment: SegmentFile) -> int:
     return newest(segment)[1] - first[0][0] + 1 if first else 0
 
 
-def index_now(folder: Path, text: bool = True, limit: int | None = None, text_messages: int = TEXT_MESSAGES) -> int:
+def index_now(
+    folder: Path,
+    text: bool = True,
+    limit: int | None = None,
+    text_messages: int = TEXT_MESSAGES,
+    sealer: Sealer | None = None,
+) -> int:
     """Bring the indexes of a folder up to date, at most ``limit`` messages of each kind.
 
     Free text covers at least the newest ``text_messages``; older text indexes are removed, but none is when ``text`` is false.
     Returns the number of messages newly findable by key. A damaged index is built again. Raises ``apsw.Error`` when an
     index can't be written and :class:`~hub.store.derived.SegmentUnreadable` when a segment can't be read.
     """
-    indexer = FolderIndexer(folder, text=text, text_messages=text_messages)
+    indexer = FolderIndexer(folder, text=text, text_messages=text_messages, sealer=sealer)
     try:
         try:
             return indexer.catch_up(limit)
@@ -258,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", action="append", required=True, type=Path, help="a worker's folder")
     parser.add_argument("--no-text", action="store_true", help="business keys only")
     parser.add_argument("--text-messages", type=int, default=TEXT_MESSAGES, help="newest messages free text covers")
+    parser.add_argument("--config", type=Path, help="hub.yaml, for the keys of a store that is encrypted")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     stop = threading.Event()
@@ -267,7 +278,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(OSError):
         os.nice(_NICE)
     indexers = [
-        FolderIndexer(folder, text=not options.no_text, text_messages=options.text_messages)
+        FolderIndexer(
+            folder, text=not options.no_text, text_messages=options.text_messages, sealer=_sealer(options.config)
+        )
         for folder in options.folder
     ]
     while not stop.is_set():
@@ -277,6 +290,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for indexer in indexers:
         indexer.close()
     return 0
+
+
+def _sealer(config_file: Path | None) -> Sealer | None:
+    if config_file is None:
+        return None
+    from hub.config import load_config  # needed for encrypted stores only
+    from hub.store.sealing import store_sealer
+
+    return store_sealer(load_config(config_file).hub, config_file.parent)
 
 
 def _wait_for_end(stop: threading.Event) -> None:
@@ -290,10 +312,18 @@ class IndexerProcess:
     """The indexer of a hub: started with it, ended with it, and started again when it dies."""
 
     def __init__(
-        self, folders: Sequence[Path], *, text: bool = True, text_messages: int = TEXT_MESSAGES, pause: float = 1.0
+        self,
+        folders: Sequence[Path],
+        *,
+        text: bool = True,
+        text_messages: int = TEXT_MESSAGES,
+        pause: float = 1.0,
+        config_file: Path | None = None,
     ) -> None:
         self._arguments = [part for folder in folders for part in ("--folder", str(folder))]
         self._arguments += ["--text-messages", str(text_messages)] + ([] if text else ["--no-text"])
+        if config_file is not None:
+            self._arguments += ["--config", str(config_file)]
         self._pause = pause  # seconds before the first restart; doubles while it keeps dying
         self._task: asyncio.Task[None] | None = None
         self._process: ChildProcess | None = None

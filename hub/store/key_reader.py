@@ -43,7 +43,7 @@ class KeyReader:
     @classmethod
     def open(cls, segment: SegmentFile) -> KeyReader | None:
         """None when there is no index yet."""
-        connection = open_for_reading(segment.keys_path)
+        connection = open_for_reading(segment.keys_path, segment.values.index_vfs)
         return None if connection is None else cls(connection)
 
     @contextlib.contextmanager

@@ -28,6 +28,8 @@ import orjson
 from hub.ids import first_id_at, millis_of
 from hub.store.derived import newest, open_for_writing, read_marks, read_segment, transaction, write_marks
 from hub.store.key_runs import merge_step, new_run
+from hub.store.rows import CONTROL_ID, KEYS
+from hub.store.rows import CORRELATION as CORRELATION_ID
 from hub.store.segment import SegmentFile
 from hub.store.sql import first_row, scalar
 
@@ -135,7 +137,7 @@ class KeyWriter:
 
     def __init__(self, segment: SegmentFile) -> None:
         self._segment = segment
-        self._connection = open_for_writing(segment.keys_path, _SCHEMA, _VERSION)
+        self._connection = open_for_writing(segment.keys_path, _SCHEMA, _VERSION, segment.values.index_vfs)
         self._kinds: dict[str, int] = {}
         self._envelopes: dict[tuple[int, int, int, str], int] = {}
         self._upto = self._seq = 0
@@ -175,6 +177,7 @@ class KeyWriter:
             "WHERE id > ? ORDER BY id LIMIT ?",
             (upto, limit),
         )
+        values = self._segment.values
         early, late = marks.get("early", _NEVER), marks.get("late", -_NEVER)
         run, used = self._run()
         entries: list[tuple[int, int, str, int, int]] = []
@@ -189,11 +192,13 @@ class KeyWriter:
             envelope = self._envelope(source, kind, conflict, routed)
             seen.append((run, envelope, row_id))
             if control_id:
-                entries.append((run, self._kind(CONTROL), control_id, row_id, envelope))
+                text = values.from_token(control_id, CONTROL_ID)
+                entries.append((run, self._kind(CONTROL), text, row_id, envelope))
             if correlation:
-                entries.append((run, self._kind(CORRELATION), correlation, row_id, envelope))
+                text = values.from_token(correlation, CORRELATION_ID)
+                entries.append((run, self._kind(CORRELATION), text, row_id, envelope))
             if keys:
-                for name, text in orjson.loads(keys).items():
+                for name, text in orjson.loads(values.text(keys, KEYS, row_id)).items():
                     number = self._kind(name)
                     value = normalised(str(text))
                     parts = _suffixes(value) if is_name(name) else (value,)

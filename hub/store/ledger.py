@@ -131,11 +131,12 @@ def verify(
         total = sum(scalar(part.connection, "SELECT count(*) FROM message") for part in ledger.parts)
         progress(0, total)
         _check_numbers(ledger)
-        messages = filtered = 0
+        messages = filtered = waiting = 0
         for part in ledger.parts:
             found = _count(ledger, part)
             messages += found[0]
             filtered += found[1]
+            waiting += found[2]
             _check_deliveries(ledger, part)
             progress(messages, total)
         if ledger.unlisted:
@@ -143,7 +144,7 @@ def verify(
                 t(f"{ledger.unlisted} further problems are not listed", f"另有 {ledger.unlisted} 个问题未列出")
             )
         rows = sorted(ledger.rows.values(), key=lambda row: (row.route, row.target))
-        return LedgerReport(messages, filtered, rows, ledger.problems)
+        return LedgerReport(messages, filtered, rows, ledger.problems, waiting)
 
 
 @contextmanager
@@ -244,8 +245,8 @@ def _missing(ledger: _Ledger, first: int, last: int) -> str:
     )
 
 
-def _count(ledger: _Ledger, part: _Part) -> tuple[int, int]:
-    """Add what a segment's messages were routed to and the states of their deliveries; (messages, filtered)."""
+def _count(ledger: _Ledger, part: _Part) -> tuple[int, int, int]:
+    """Add what a segment's messages were routed to and the states of their deliveries; (messages, filtered, waiting)."""
     messages = filtered = 0
     for routed, number in all_rows(part.connection, "SELECT routed, count(*) FROM message GROUP BY routed"):
         messages += number
@@ -255,7 +256,8 @@ def _count(ledger: _Ledger, part: _Part) -> tuple[int, int]:
             ledger.row(pair).routed += number
     for route, target, state, number in all_rows(part.connection, _STATES, (part.file.first_id, part.last_id)):
         ledger.count(part.pair(route, target), state, number)
-    return messages, filtered
+    waiting: int = scalar(part.connection, "SELECT count(*) FROM answer INDEXED BY answer_waiting WHERE waiting = 1")
+    return messages, filtered - waiting, waiting
 
 
 # -- deliveries --------------------------------------------------------------------------------------------------

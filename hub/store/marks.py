@@ -13,11 +13,13 @@ import apsw
 from hub.ids import id_text, parse_id
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, scalar
+from hub.store.values import Values
 
-__all__ = ["carry_marks", "find_mark", "marks_key", "marks_value"]
+__all__ = ["carry_marks", "find_mark", "marks_key", "marks_value", "sealed_mark"]
 
 _PREFIX = "mark:"
 _DIGITS = len(id_text(0))
+_PLACE = b"meta."
 
 
 def marks_key(name: str) -> str:
@@ -33,9 +35,22 @@ def marks_value(noted: int, value: str) -> str:
 def find_mark(segments: Sequence[SegmentFile], name: str) -> tuple[int, str]:
     """The value noted last and the id made then; (0, "") when there is none."""
     sql = "SELECT value FROM meta WHERE key = ?"
-    found = [scalar(segment.connection(), sql, (marks_key(name),)) for segment in segments]
-    last = max((value for value in found if value is not None), default="")
+    key = marks_key(name)
+    found = [(scalar(segment.connection(), sql, (key,)), segment) for segment in segments]
+    noted = [(_opened(segment.values, key, value)) for value, segment in found if value is not None]
+    last = max(noted, default="")
     return (parse_id(last[:_DIGITS]), last[_DIGITS:]) if last else (0, "")
+
+
+def sealed_mark(values: Values, key: str, value: str) -> str | bytes:
+    """A mark as it is stored, sealed or not: a cursor may name files or persons."""
+    sealed = values.sealed_text(value, 0, _PLACE + key.encode(), 0)
+    # The id in front stays readable: of two marks, the one that compares higher is the newer one.
+    return sealed if isinstance(sealed, str) else value[:_DIGITS].encode() + sealed
+
+
+def _opened(values: Values, key: str, value: str | bytes) -> str:
+    return value if isinstance(value, str) else values.text(value[_DIGITS:], _PLACE + key.encode(), 0)
 
 
 def carry_marks(old: apsw.Connection, newest: apsw.Connection) -> None:
@@ -43,6 +58,9 @@ def carry_marks(old: apsw.Connection, newest: apsw.Connection) -> None:
     # ";" follows ":" in ASCII: the range of every key that begins with the prefix.
     marks = all_rows(old, "SELECT key, value FROM meta WHERE key >= 'mark:' AND key < 'mark;'")
     if marks:
-        sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)"
+        sql = (
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = "
+            "iif(CAST(value AS BLOB) > CAST(excluded.value AS BLOB), value, excluded.value)"
+        )
         with newest:
             newest.executemany(sql, marks)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hub.message import CallRecord, Delivery, DeliveryState, Message
+from hub.message import Answer, Awaited, CallRecord, Delivery, DeliveryState, Message
 from hub.store.base import (
+    AwaitedQuery,
     CallQuery,
+    Chain,
     DeliveryQuery,
     LedgerReport,
     LedgerRow,
@@ -22,6 +24,7 @@ from hub.store.base import (
 )
 from hub.store.reader import SqliteReader
 from hub.store.reports import add_up
+from hub.store.sealer import Sealer
 
 __all__ = ["MergedReader", "open_reader"]
 
@@ -29,9 +32,9 @@ T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
-def open_reader(folders: Sequence[Path]) -> StoreReader:
-    """A reader of one worker's folder, or of several at once."""
-    readers = [SqliteReader(folder) for folder in folders]
+def open_reader(folders: Sequence[Path], sealer: Sealer | None = None) -> StoreReader:
+    """A reader of one worker's folder, or of several at once; ``sealer`` opens what is encrypted."""
+    readers = [SqliteReader(folder, sealer=sealer) for folder in folders]
     return readers[0] if len(readers) == 1 else MergedReader(readers)
 
 
@@ -55,6 +58,12 @@ class MergedReader(StoreReader):
 
     async def message(self, message_id: int) -> Message | None:
         return await self._first(lambda reader: reader.message(message_id))
+
+    async def envelope(self, message_id: int) -> Message | None:
+        return await self._first(lambda reader: reader.envelope(message_id))
+
+    async def raw_part(self, message_id: int, at: int, count: int) -> bytes | None:
+        return await self._first(lambda reader: reader.raw_part(message_id, at, count))
 
     async def delivery(self, delivery_id: int) -> Delivery | None:
         return await self._first(lambda reader: reader.delivery(delivery_id))
@@ -89,6 +98,35 @@ class MergedReader(StoreReader):
     async def quality(self, since_ms: int, until_ms: int = 0, place: str = "") -> list[PlaceQuality]:
         return add_up(row for rows in await self._all(lambda r: r.quality(since_ms, until_ms, place)) for row in rows)
 
+    async def awaited(self, places: Sequence[str], key: str) -> Awaited | None:
+        found = [row for row in await self._all(lambda reader: reader.awaited(places, key)) if row is not None]
+        return max(found, key=lambda row: row.delivery_id, default=None)
+
+    async def unanswered(self, query: AwaitedQuery) -> list[Awaited]:
+        found = await self._all(lambda reader: reader.unanswered(replace(query)))
+        rows = [row for rows in found for row in rows]
+        return sorted(rows, key=lambda row: row.delivery_id, reverse=True)[: query.limit]
+
+    async def unanswered_counts(self, now_us: int) -> dict[str, tuple[int, int]]:
+        totals: dict[str, tuple[int, int]] = {}
+        for found in await self._all(lambda reader: reader.unanswered_counts(now_us)):
+            for place, (awaited, overdue) in found.items():
+                before = totals.get(place, (0, 0))
+                totals[place] = (before[0] + awaited, before[1] + overdue)
+        return totals
+
+    async def chain(self, message_id: int) -> Chain:
+        whole = Chain()
+        for found in await self._all(lambda reader: reader.chain(message_id)):
+            whole.answer = whole.answer or found.answer
+            whole.awaited += found.awaited
+            whole.answered_by += found.answered_by
+        return whole
+
+    async def open_answers(self, limit: int) -> list[Answer]:
+        found = await self._all(lambda reader: reader.open_answers(limit))
+        return sorted((row for rows in found for row in rows), key=lambda row: row.message_id)
+
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
         totals: dict[tuple[str, DeliveryState], int] = {}
         for found in await self._all(lambda reader: reader.counts()):
@@ -104,6 +142,7 @@ class MergedReader(StoreReader):
             report = await reader.verify_ledger(progress)
             total.messages += report.messages
             total.filtered += report.filtered
+            total.waiting += report.waiting
             total.problems += [f"#{number} {problem}" for problem in report.problems]
             for row in report.rows:
                 known = rows.setdefault((row.route, row.target), LedgerRow(row.route, row.target, 0))

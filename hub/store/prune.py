@@ -44,10 +44,23 @@ _DELETE = (
     "DELETE FROM body WHERE id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
     "DELETE FROM report WHERE id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
     "DELETE FROM call WHERE message_id = ?1 AND message_id <> 0",
+    "DELETE FROM awaited WHERE id IN (SELECT id FROM delivery WHERE message_id = ?1)",
+    "DELETE FROM answer WHERE id = ?1",
     "DELETE FROM fixed WHERE id IN (SELECT id FROM delivery WHERE message_id = ?1)",
     "DELETE FROM delivery WHERE message_id = ?1",
     "DELETE FROM payload WHERE id = ?1",
     "DELETE FROM message WHERE id = ?1",
+)
+#: References to body files.
+_CLAIMED = (
+    "SELECT raw FROM payload WHERE id = ?1 AND form & 2",
+    "SELECT payload FROM fixed WHERE form & 2 AND id IN (SELECT id FROM delivery WHERE message_id = ?1)",
+    "SELECT request FROM body WHERE forms & 2 AND id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
+    "SELECT response FROM body WHERE forms & 8 AND id IN (SELECT id FROM call WHERE message_id = ?1 AND message_id <> 0)",
+)
+_CALL_CLAIMED = (
+    "SELECT request FROM body WHERE id = ? AND forms & 2",
+    "SELECT response FROM body WHERE id = ? AND forms & 8",
 )
 _OLD = f"""
 SELECT id, received_at, EXISTS (SELECT 1 FROM delivery WHERE message_id = message.id AND {_NEEDED})
@@ -122,6 +135,7 @@ class Pruner:
         paths = (file.keys_path, file.text_path, aside)
         # Deleting gigabytes takes the file system a while: not in the writer's thread.
         self._report.bytes += await asyncio.to_thread(lambda: sum(remove_file(path) for path in paths))
+        self._report.bytes += await asyncio.to_thread(self._writer.segments.values.bodies.remove_segment, first_id)
         await in_turn(lambda: self._writer.catalog.drop_segment(first_id))
         self._report.messages += messages
         self._done += messages
@@ -188,6 +202,9 @@ class Pruner:
                 row = all_rows(connection, "SELECT seq, size FROM message WHERE id = ?", (row_id,))
                 if not row:
                     continue
+                for sql in _CLAIMED:
+                    for (reference,) in all_rows(connection, sql, (row_id,)):
+                        writer.claims.give_up(reference)
                 for sql in _DELETE:
                     connection.execute(sql, (row_id,))
                 gone.append((row[0][0], row_id))
@@ -233,6 +250,9 @@ class Pruner:
         try:
             writer.begin()
             for row_id in ids:
+                for sql in _CALL_CLAIMED:
+                    for (reference,) in all_rows(writer.connection, sql, (row_id,)):
+                        writer.claims.give_up(reference)
                 writer.connection.execute("DELETE FROM body WHERE id = ?", (row_id,))
                 writer.connection.execute("DELETE FROM report WHERE id = ?", (row_id,))
                 writer.connection.execute("DELETE FROM call WHERE id = ?", (row_id,))

@@ -14,7 +14,12 @@ from hub.store.reports import report_of
 from hub.store.rows import (
     CALL_COLUMNS,
     DELIVERY_COLUMNS,
+    FIXED,
     MESSAGE_COLUMNS,
+    ORDER_KEY,
+    RAW,
+    REQUEST,
+    RESPONSE,
     Row,
     call_from,
     delivery_from,
@@ -22,6 +27,7 @@ from hub.store.rows import (
 )
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, first_row, scalar
+from hub.store.values import IN_FILE, BodyMissing
 
 __all__ = [
     "calls_of",
@@ -30,7 +36,9 @@ __all__ = [
     "find_calls",
     "find_deliveries",
     "load_delivery",
+    "load_envelope",
     "load_message",
+    "load_part",
     "open_children",
     "open_deliveries",
     "open_targets",
@@ -47,6 +55,10 @@ MOST_ROWS = 10_000
 
 _MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE id = ?"  # noqa: S608
 _DELIVERY = f"SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?"  # noqa: S608
+_PAYLOAD = "SELECT raw, form FROM payload WHERE id = ?"
+_FIXED = "SELECT payload, form FROM fixed WHERE id = ?"
+_REQUEST = "SELECT request, forms & 3 FROM body WHERE id = ?"
+_RESPONSE = "SELECT response, forms >> 2 FROM body WHERE id = ?"
 
 
 def segment_of(segments: Segments, row_id: int) -> SegmentFile | None:
@@ -70,8 +82,39 @@ def load_message(segments: Segments, message_id: int) -> Message | None:
         return None
     connection = segment.connection()
     row = first_row(connection, _MESSAGE, (message_id,))
-    raw = scalar(connection, "SELECT raw FROM payload WHERE id = ?", (message_id,)) if row else None
-    return None if row is None or raw is None else message_from(row, raw, segment.name)
+    raw = _bytes(segment, _PAYLOAD, RAW, message_id) if row else None
+    if row is None or raw is None:
+        return None
+    message = message_from(row, raw, segment)
+    if message.causation:
+        message.request = load_envelope(segments, message.causation)
+    return message
+
+
+def load_part(segments: Segments, message_id: int, at: int, count: int) -> bytes | None:
+    """See :meth:`hub.store.base.StoreReader.raw_part`."""
+    segment = segment_of(segments, message_id)
+    if segment is None:
+        return None
+    row = first_row(segment.connection(), _PAYLOAD, (message_id,))
+    if row is not None and row[1] & IN_FILE:
+        try:
+            with segment.values.file(row[0], row[1], RAW, message_id) as file:
+                file.seek(at)
+                return file.read(count)
+        except BodyMissing:
+            if segment.path.exists() and first_row(segment.connection(), _PAYLOAD, (message_id,)) is not None:
+                raise
+            return None
+    whole = _bytes(segment, _PAYLOAD, RAW, message_id)
+    return None if whole is None else whole[at : at + count]
+
+
+def load_envelope(segments: Segments, message_id: int) -> Message | None:
+    """A message without its bytes."""
+    segment = segment_of(segments, message_id)
+    row = first_row(segment.connection(), _MESSAGE, (message_id,)) if segment else None
+    return None if segment is None or row is None else message_from(row, b"", segment)
 
 
 def load_delivery(segments: Segments, delivery_id: int) -> Delivery | None:
@@ -79,8 +122,8 @@ def load_delivery(segments: Segments, delivery_id: int) -> Delivery | None:
     row = first_row(segment.connection(), _DELIVERY, (delivery_id,)) if segment else None
     if segment is None or row is None:
         return None
-    delivery = delivery_from(row, segment.name)
-    delivery.payload = scalar(segment.connection(), "SELECT payload FROM fixed WHERE id = ?", (delivery_id,))
+    delivery = delivery_from(row, segment)
+    delivery.payload = _bytes(segment, _FIXED, FIXED, delivery_id)
     delivery.message = load_message(segments, delivery.message_id)
     return delivery
 
@@ -88,7 +131,7 @@ def load_delivery(segments: Segments, delivery_id: int) -> Delivery | None:
 def deliveries_of(segments: Segments, message_id: int) -> list[Delivery]:
     sql = f"SELECT {DELIVERY_COLUMNS} FROM delivery WHERE message_id = ? ORDER BY id"  # noqa: S608
     return [
-        delivery_from(row, segment.name)
+        delivery_from(row, segment)
         for segment in _from(segments, message_id)
         for row in all_rows(segment.connection(), sql, (message_id,))
     ]
@@ -96,11 +139,11 @@ def deliveries_of(segments: Segments, message_id: int) -> list[Delivery]:
 
 def calls_of(segments: Segments, message_id: int) -> list[CallRecord]:
     sql = (
-        f"SELECT {CALL_COLUMNS}, request, response FROM call LEFT JOIN body USING (id) "  # noqa: S608
+        f"SELECT {CALL_COLUMNS} FROM call "  # noqa: S608
         "WHERE message_id = ? AND message_id <> 0"
     )
     found = [
-        call_from(row, segment.name, row[-2], row[-1], report_of(segment, row[0]))
+        call_from(row, segment, *_bodies(segment, row[0]), report_of(segment, row[0]))
         for segment in _from(segments, message_id)
         for row in all_rows(segment.connection(), sql, (message_id,))
     ]
@@ -129,7 +172,7 @@ def find_deliveries(segments: Segments, query: DeliveryQuery) -> list[Delivery]:
     for segment in segments if query.oldest_first else reversed(segments):
         if low <= (segment.last_id or _HIGHEST) and high >= segment.first_id and len(found) < limit:
             rows = _deliveries_in(segment, query, low, high, limit - len(found))
-            found.extend(delivery_from(row, segment.name) for row in rows)
+            found.extend(delivery_from(row, segment) for row in rows)
     return found
 
 
@@ -147,7 +190,7 @@ def _deliveries_in(segment: SegmentFile, query: DeliveryQuery, low: int, high: i
         rest.append("route = ?")
         rest_values.append(route)
     if query.reason:
-        rest.append("instr(reason, ?) > 0")
+        rest.append("instr(opened('delivery.reason', id, reason), ?) > 0")
         rest_values.append(query.reason)
     states = set(query.states)
     found: list[Row] = []
@@ -204,13 +247,25 @@ def find_calls(segments: Segments, query: CallQuery) -> list[CallRecord]:
     calls = []
     for row, segment in found:
         request, response = _bodies(segment, row[0]) if query.bodies else (None, None)
-        calls.append(call_from(row, segment.name, request, response, report_of(segment, row[0])))
+        calls.append(call_from(row, segment, request, response, report_of(segment, row[0])))
     return calls
 
 
-def _bodies(segment: SegmentFile, call_id: int) -> tuple[Any, Any]:
-    row = first_row(segment.connection(), "SELECT request, response FROM body WHERE id = ?", (call_id,))
-    return (None, None) if row is None else (row[0], row[1])
+def _bodies(segment: SegmentFile, call_id: int) -> tuple[bytes | None, bytes | None]:
+    return _bytes(segment, _REQUEST, REQUEST, call_id), _bytes(segment, _RESPONSE, RESPONSE, call_id)
+
+
+def _bytes(segment: SegmentFile, sql: str, place: bytes, row_id: int) -> bytes | None:
+    """The bytes a row has, wherever they are kept; None when it has none."""
+    row = first_row(segment.connection(), sql, (row_id,))
+    if row is None or row[0] is None:
+        return None
+    try:
+        return segment.values.data(row[0], row[1], place, row_id)
+    except BodyMissing:
+        if not segment.path.exists() or first_row(segment.connection(), sql, (row_id,)) is None:  # pruned a moment ago
+            return None
+        raise
 
 
 def _calls_in(segment: SegmentFile, query: CallQuery, low: int, high: int, limit: int) -> list[Row]:
@@ -284,18 +339,19 @@ def open_deliveries(
     found: list[Delivery] = []
     messages: dict[int, Message | None] = {}
     size = 0
-    key = "" if order_key is None else "AND order_key = ?"
-    sql = (
-        f"SELECT {DELIVERY_COLUMNS} FROM delivery INDEXED BY delivery_open "  # noqa: S608
-        f"WHERE target = ? AND state IN (0, 2) AND id > ? {key} ORDER BY id LIMIT ?"
-    )
     for segment in _from(segments, after):
         number = segment.number(target)
         if number is None:
             continue
-        parameters = [number, after, *([] if order_key is None else [order_key]), limit - len(found)]
+        keys = [] if order_key is None else segment.values.tokens(order_key, ORDER_KEY)
+        key = f"AND order_key IN ({_marks(keys)})" if keys else ""
+        sql = (
+            f"SELECT {DELIVERY_COLUMNS} FROM delivery INDEXED BY delivery_open "  # noqa: S608
+            f"WHERE target = ? AND state IN (0, 2) AND id > ? {key} ORDER BY id LIMIT ?"
+        )
+        parameters = [number, after, *keys, limit - len(found)]
         for row in all_rows(segment.connection(), sql, parameters):
-            delivery = delivery_from(row, segment.name)
+            delivery = delivery_from(row, segment)
             message_id = delivery.message_id
             if message_id not in messages:
                 room = max_bytes - size if found else _HIGHEST
@@ -305,7 +361,7 @@ def open_deliveries(
                 messages[message_id] = message
                 size += len(message.raw) if message else 0
             delivery.message = messages[message_id]
-            delivery.payload = scalar(segment.connection(), "SELECT payload FROM fixed WHERE id = ?", (delivery.id,))
+            delivery.payload = _bytes(segment, _FIXED, FIXED, delivery.id)
             found.append(delivery)
             if size >= max_bytes:
                 return found
@@ -335,5 +391,5 @@ def open_children(segments: Segments, target: str) -> list[Delivery]:
     for segment in segments:
         number = segment.number(target)
         if number is not None:
-            found.extend(delivery_from(row, segment.name) for row in all_rows(segment.connection(), sql, (number,)))
+            found.extend(delivery_from(row, segment) for row in all_rows(segment.connection(), sql, (number,)))
     return found

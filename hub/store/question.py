@@ -103,7 +103,7 @@ class Question:
         return self.state is not None or bool(self.target) or bool(self.route)
 
     def fits_keys(self, stored: str) -> bool:
-        """Whether the ``keys`` column of a message meets the conditions on business keys."""
+        """Whether the business keys of a message, as JSON, meet the conditions on them."""
         if not self.keys:
             return True
         if not stored:

@@ -13,10 +13,12 @@ import apsw
 
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
-from hub.message import CallRecord, Delivery, DeliveryState, Message
-from hub.store import queries, reports
+from hub.message import Answer, Awaited, CallRecord, Delivery, DeliveryState, Message
+from hub.store import callbacks, queries, reports
 from hub.store.base import (
+    AwaitedQuery,
     CallQuery,
+    Chain,
     DeliveryQuery,
     LedgerReport,
     MessageQuery,
@@ -31,9 +33,11 @@ from hub.store.inspect import check_folder, measure
 from hub.store.ledger import verify
 from hub.store.marks import find_mark
 from hub.store.schema import SCHEMA_VERSION
+from hub.store.sealer import Sealer
 from hub.store.search import run_search
 from hub.store.segment import CATALOG_NAME, Connections, SegmentFile, list_segments
 from hub.store.sql import all_rows, scalar
+from hub.store.values import Values
 
 __all__ = ["SqliteReader"]
 
@@ -47,10 +51,10 @@ _TRIES = 3
 class SqliteReader(StoreReader):
     """Answers from one folder. Nothing is opened before the first question."""
 
-    def __init__(self, folder: Path, *, threads: int = _THREADS) -> None:
+    def __init__(self, folder: Path, *, threads: int = _THREADS, sealer: Sealer | None = None) -> None:
         self.folder = folder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store reader")
-        self._connections = Connections()
+        self._connections = Connections(values=Values(folder, sealer))
         self._segments: list[SegmentFile] = []
         self._stamp = -1
 
@@ -123,6 +127,12 @@ class SqliteReader(StoreReader):
     async def message(self, message_id: int) -> Message | None:
         return await self.ask(lambda segments: queries.load_message(segments, message_id))
 
+    async def envelope(self, message_id: int) -> Message | None:
+        return await self.ask(lambda segments: queries.load_envelope(segments, message_id))
+
+    async def raw_part(self, message_id: int, at: int, count: int) -> bytes | None:
+        return await self.ask(lambda segments: queries.load_part(segments, message_id, at, count))
+
     async def delivery(self, delivery_id: int) -> Delivery | None:
         return await self.ask(lambda segments: queries.load_delivery(segments, delivery_id))
 
@@ -146,6 +156,21 @@ class SqliteReader(StoreReader):
 
     async def quality(self, since_ms: int, until_ms: int = 0, place: str = "") -> list[PlaceQuality]:
         return await self.ask(lambda segments: reports.quality(segments, since_ms, until_ms, place))
+
+    async def awaited(self, places: Sequence[str], key: str) -> Awaited | None:
+        return await self.ask(lambda segments: callbacks.find_awaited(segments, places, key))
+
+    async def unanswered(self, query: AwaitedQuery) -> list[Awaited]:
+        return await self.ask(lambda segments: callbacks.unanswered(segments, query))
+
+    async def unanswered_counts(self, now_us: int) -> dict[str, tuple[int, int]]:
+        return await self.ask(lambda segments: callbacks.unanswered_counts(segments, now_us))
+
+    async def chain(self, message_id: int) -> Chain:
+        return await self.ask(lambda segments: callbacks.chain(segments, message_id))
+
+    async def open_answers(self, limit: int) -> list[Answer]:
+        return await self.ask(lambda segments: callbacks.open_answers(segments, limit))
 
     async def counts(self) -> dict[tuple[str, DeliveryState], int]:
         return await self.ask(queries.counts)

@@ -24,6 +24,7 @@ from hub.store.files import (
 from hub.store.segment import CATALOG_NAME, SegmentFile, list_segments, segment_path
 from hub.store.segment_writer import SegmentWriter
 from hub.store.segments import Entry, SegmentSet
+from hub.store.values import Values
 
 __all__ = ["LOST_SUFFIX", "open_folder"]
 
@@ -33,10 +34,11 @@ log = logging.getLogger(__name__)
 LOST_SUFFIX = ".lost"
 
 
-def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSet, int, int]:
+def open_folder(folder: Path, segment_messages: int, values: Values) -> tuple[Catalog, SegmentSet, int, int]:
     """Open or create the files of a folder; returns them with the highest seq and the highest id ever stored.
 
-    Raises :class:`hub.errors.StoreCorrupt` naming the file that is damaged or missing.
+    Raises :class:`hub.errors.StoreCorrupt` naming the file that is damaged or missing, and :class:`hub.errors.HubError` when the
+    store is encrypted and its keys are not there.
     """
     path = folder / CATALOG_NAME
     found = list_segments(folder)
@@ -45,7 +47,8 @@ def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSe
     catalog = Catalog(path)
     try:
         clean = catalog.clean
-        _tidy_up(folder, catalog)
+        values.prepare(catalog.connection)
+        _tidy_up(folder, catalog, values)
         firsts = _compare(folder, catalog)
         catalog.clean = False
         if not firsts:
@@ -56,14 +59,16 @@ def open_folder(folder: Path, segment_messages: int) -> tuple[Catalog, SegmentSe
         highest = max(highest, *catalog.segments())  # a segment given up must not come back under its own name
         entries: list[Entry] = []
         for first_id in firsts[:-1]:
-            writer = _open(segment_path(folder, first_id), first_id, newest=False, clean=clean)
+            writer = _open(segment_path(folder, first_id), first_id, newest=False, clean=clean, values=values)
             entries.append(_entry(writer))
             seq, highest = max(seq, writer.seq_max), max(highest, writer.highest_id())
             writer.close()
-        current = _open(segment_path(folder, firsts[-1]), firsts[-1], newest=True, clean=clean)
+        current = _open(segment_path(folder, firsts[-1]), firsts[-1], newest=True, clean=clean, values=values)
+        if values.sealing and current.highest_id() == 0:
+            current.mark_sealed()
         entries.append(_entry(current))
         seq, highest = max(seq, current.seq_max), max(highest, current.highest_id())
-        return catalog, SegmentSet(folder, catalog, entries, current, segment_messages), seq, highest
+        return catalog, SegmentSet(folder, catalog, entries, current, segment_messages, values), seq, highest
     except BaseException:
         catalog.close()
         raise
@@ -73,13 +78,14 @@ def _entry(writer: SegmentWriter) -> Entry:
     return Entry(writer.first_id, writer.path, writer.messages, writer.seq_max, writer.received_max)
 
 
-def _tidy_up(folder: Path, catalog: Catalog) -> None:
+def _tidy_up(folder: Path, catalog: Catalog, values: Values) -> None:
     """Finish what a crash interrupted: files being made or being deleted."""
     removing = [first_id for first_id, state in catalog.segments().items() if state == Catalog.REMOVING]
     for first_id in removing:
         file = SegmentFile(segment_path(folder, first_id), first_id, None)
         for path in (file.keys_path, file.text_path, file.path):
             remove_file(path)
+        values.bodies.remove_segment(first_id)
     for prefix in (MAKING, REMOVED):
         for path in folder.glob(f"{prefix}*.db"):
             remove_file(path)
@@ -117,7 +123,7 @@ def _compare(folder: Path, catalog: Catalog) -> list[int]:
     return sorted(present)
 
 
-def _open(path: Path, first_id: int, *, newest: bool, clean: bool) -> SegmentWriter:
+def _open(path: Path, first_id: int, *, newest: bool, clean: bool, values: Values) -> SegmentWriter:
     check_file(path)
     connection: apsw.Connection | None = None
     try:
@@ -126,7 +132,9 @@ def _open(path: Path, first_id: int, *, newest: bool, clean: bool) -> SegmentWri
         if newest and not clean:
             quick_check(path, connection)
         migrate(path, "segment", connection, version)
-        writer = SegmentWriter(path, first_id, connection)
+        if not clean:
+            values.bodies.sweep(first_id, connection)
+        writer = SegmentWriter(path, first_id, connection, values)
         writer.load_summary(trust=clean or not newest)
     except (apsw.NotADBError, apsw.CorruptError) as error:
         if connection is not None:

@@ -12,7 +12,7 @@ import orjson
 from hub.ids import EPOCH_MS, first_id_at, millis_of
 from hub.message import CallRecord, CheckRecord
 from hub.store.base import PlaceQuality, ReportQuery
-from hub.store.rows import CALL_COLUMNS, REPORT_COLUMNS, call_from, check_from
+from hub.store.rows import CALL_COLUMNS, FINDINGS, REPORT_COLUMNS, call_from, check_from
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, first_row
 
@@ -40,7 +40,7 @@ _MARKED = "SELECT id, findings FROM report WHERE verdict <> 0 AND place = ? AND 
 def report_of(segment: SegmentFile, call_id: int) -> CheckRecord | None:
     """The report of a call that is in this segment."""
     row = first_row(segment.connection(), _REPORT, (call_id,))
-    return None if row is None else check_from(row, segment.name)
+    return None if row is None else check_from(row, segment)
 
 
 def _range(since_ms: int, until_ms: int) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def find_reports(segments: Sequence[SegmentFile], query: ReportQuery) -> list[Ca
     for row, segment in found:
         call = first_row(segment.connection(), _CALL, (row[0],))
         if call is not None:
-            calls.append(call_from(call, segment.name, None, None, check_from(row, segment.name)))
+            calls.append(call_from(call, segment, None, None, check_from(row, segment)))
     return calls
 
 
@@ -80,7 +80,7 @@ def _reports_in(segment: SegmentFile, query: ReportQuery, low: int, high: int, l
         # A rule stands in the list as "rule":"<id>"; a prefix leaves the closing quote open.
         prefix = query.rule.endswith("*")
         mark = '"rule":' + orjson.dumps(query.rule.removesuffix("*")).decode()
-        conditions.append("instr(findings, ?) > 0")
+        conditions.append("instr(opened('report.findings', id, findings), ?) > 0")
         texts.append(mark[:-1] if prefix else mark)
     text = " AND ".join(conditions)
     sql = f"SELECT {REPORT_COLUMNS} FROM report WHERE {text} ORDER BY id DESC LIMIT ?"  # noqa: S608
@@ -105,7 +105,8 @@ def quality(segments: Sequence[SegmentFile], since_ms: int, until_ms: int, place
         for number, by_day in days.items():
             for row_id, findings in all_rows(segment.connection(), _MARKED, (number, low, high)):
                 rules = by_day[(millis_of(row_id) + _BEIJING_MS) // _DAY_MS].rules
-                for rule in {finding["rule"] for finding in orjson.loads(findings or "[]")}:
+                text = segment.values.text(findings, FINDINGS, row_id)
+                for rule in {finding["rule"] for finding in orjson.loads(text or "[]")}:
                     rules[rule] = rules.get(rule, 0) + 1
             rows += by_day.values()
     for folder in {segment.path.parent for segment in segments}:

@@ -46,4 +46,5 @@ def clean_call(call: CallRecord) -> CallRecord:
         mapping=_clean(call.mapping),
         plugin=_clean(call.plugin),
         check=None,  # made of the texts that can't be stored
+        awaited=None if call.awaited is None else replace(call.awaited, key=_clean(call.awaited.key)),
     )

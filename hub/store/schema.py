@@ -15,15 +15,16 @@ falls into, which is that of its message unless an operator made it later.
 ``meta`` of a segment: ``schema_version``; ``intent``, the last intent of the catalog that was applied here; ``control_upto`` and
 ``control_seq``, highest id and number of the messages whose control ids are in runs (:mod:`hub.store.control_runs`); and, once the
 segment is complete or the store was closed in an orderly way, ``messages``, ``seq_max`` and ``received_max``; ``mark:<name>``, how far a
-source has been read (:mod:`hub.store.marks`).
-``meta`` of the catalog: ``schema_version``, ``clean`` (1 while the store is closed in an orderly way).
+source has been read (:mod:`hub.store.marks`); ``sealed``, 1 while every row is sealed (:mod:`hub.store.values`).
+``meta`` of the catalog: ``schema_version``; ``clean``, 1 while the store is closed in an orderly way; ``lasting_key``, keys for
+what is looked up, sealed with a data key, once the store has been encrypted.
 """
 
 from __future__ import annotations
 
-__all__ = ["CATALOG", "REPORTS", "SCHEMA_VERSION", "SEGMENT"]
+__all__ = ["CALLBACKS", "CATALOG", "FORMS", "REPORTS", "SCHEMA_VERSION", "SEGMENT"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: Since version 2.
 REPORTS = """
@@ -41,9 +42,43 @@ CREATE TABLE report (                -- what validation found; no rows for inter
 CREATE INDEX report_marked ON report (place, id) WHERE verdict <> 0;
 """
 
+#: Since version 3.
+CALLBACKS = """
+CREATE TABLE awaited (               -- deliveries whose target answers later, by a message of its own
+    id INTEGER PRIMARY KEY,          -- delivery.id
+    message_id INTEGER NOT NULL,
+    place INTEGER NOT NULL,          -- name.id: the target
+    key TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    due INTEGER NOT NULL,            -- microseconds since the Unix epoch; 0: never overdue, -1: not promised
+    answered INTEGER NOT NULL        -- message.id of the first answer, 0 while there is none
+);
+CREATE INDEX awaited_key ON awaited (key, place);
+CREATE INDEX awaited_open ON awaited (place, due) WHERE answered = 0;
+CREATE TABLE answer (                -- messages that answer a delivery
+    id INTEGER PRIMARY KEY,          -- message.id
+    key TEXT NOT NULL,
+    places TEXT NOT NULL,            -- JSON list of the targets whose answer it may be
+    request INTEGER NOT NULL,        -- message.id of what it answers, 0 while that is not known
+    delivery INTEGER NOT NULL,
+    waiting INTEGER NOT NULL         -- 1: its routes have not been asked yet
+);
+CREATE INDEX answer_request ON answer (request) WHERE request <> 0;
+CREATE INDEX answer_unbound ON answer (id) WHERE request = 0;
+CREATE INDEX answer_waiting ON answer (id) WHERE waiting = 1;
+"""
+
+#: Since version 3, as added to segments of version 2: how bytes are kept, see hub.store.values.
+FORMS = """
+ALTER TABLE payload ADD COLUMN form INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fixed ADD COLUMN form INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE body ADD COLUMN forms INTEGER NOT NULL DEFAULT 0;
+"""
+
 #: In all partial indexes, states 0 and 2 (pending, retrying) are the ones that move by themselves; see hub.message.DeliveryState.
 SEGMENT = (
     REPORTS
+    + CALLBACKS
     + """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -72,7 +107,7 @@ CREATE TABLE control (               -- of messages that don't conflict; those o
     id INTEGER NOT NULL,             -- message.id; the message may have been removed
     PRIMARY KEY (run, control_id, source, id)
 ) WITHOUT ROWID;
-CREATE TABLE payload (id INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE payload (id INTEGER PRIMARY KEY, raw BLOB NOT NULL, form INTEGER NOT NULL DEFAULT 0);  -- form: see hub.store.values
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
     message_id INTEGER NOT NULL,
@@ -93,7 +128,11 @@ CREATE INDEX delivery_message ON delivery (message_id);
 CREATE INDEX delivery_open ON delivery (target, id, order_key, state) WHERE state IN (0, 2);
 CREATE INDEX delivery_parked ON delivery (state, id, target) WHERE state IN (4, 5, 6);
 CREATE INDEX delivery_part ON delivery (target, id) WHERE parent <> 0 AND state IN (0, 2);
-CREATE TABLE fixed (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);   -- delivery.id -> bytes to send as they are
+CREATE TABLE fixed (                 -- bytes to send as they are
+    id INTEGER PRIMARY KEY,          -- delivery.id
+    payload BLOB NOT NULL,
+    form INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE call (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
@@ -114,7 +153,12 @@ CREATE TABLE call (
 CREATE INDEX call_message ON call (message_id) WHERE message_id <> 0;
 CREATE INDEX call_place ON call (place, id);
 CREATE INDEX call_failed ON call (place, id, outcome) WHERE outcome <> 0;
-CREATE TABLE body (id INTEGER PRIMARY KEY, request BLOB, response BLOB);  -- call.id
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY,          -- call.id
+    request BLOB,
+    response BLOB,
+    forms INTEGER NOT NULL DEFAULT 0 -- bits 0 and 1: of the request, 2 and 3: of the response
+);
 CREATE TABLE pruned (                -- what was removed from this segment on purpose
     first_seq INTEGER PRIMARY KEY,
     last_seq INTEGER NOT NULL,

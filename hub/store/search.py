@@ -29,7 +29,7 @@ from hub.store.key_reader import KeyReader
 from hub.store.keys import Wanted
 from hub.store.lookup import Deliveries, Guests, json_list
 from hub.store.question import ID_END, Question
-from hub.store.rows import keys_from
+from hub.store.rows import CONTROL_ID, CORRELATION, KEYS, keys_from
 from hub.store.segment import SegmentFile
 from hub.store.sql import scalar
 from hub.store.text import TextReader
@@ -148,6 +148,10 @@ class _SegmentSearch:
         self._newer = newer
         self._question = question
         self._connection = segment.connection()
+        self._values = segment.values
+        # As they may be stored: sealed or not.
+        self._control_ids = self._values.tokens(question.control_id, CONTROL_ID) if question.control_id else []
+        self._correlations = self._values.tokens(question.correlation, CORRELATION) if question.correlation else []
         self._delivery = Deliveries(self._connection, question)
         self._names = self._delivery.names
         self._low = segment.first_id
@@ -195,10 +199,10 @@ class _SegmentSearch:
             question.fits_time(row[1])
             and (self._sources is None or row[2] in self._sources)
             and (self._types is None or row[3] in self._types)
-            and (not question.control_id or row[4] == question.control_id)
+            and (not question.control_id or row[4] in self._control_ids)
             and (question.conflict is None or bool(row[7]) is question.conflict)
-            and (not question.correlation or row[9] == question.correlation)
-            and question.fits_keys(row[5])
+            and (not question.correlation or row[9] in self._correlations)
+            and (not question.keys or question.fits_keys(self._values.text(row[5], KEYS, row[0])))
         )
 
     def _delivered(self, chunk: list[int]) -> list[int]:
@@ -228,12 +232,12 @@ class _SegmentSearch:
             received_at=row[1],
             source=self._names.text(row[2]),
             type=self._names.text(row[3]),
-            control_id=row[4],
-            keys=keys_from(row[5]),
+            control_id=self._values.from_token(row[4], CONTROL_ID),
+            keys=keys_from(self._values.text(row[5], KEYS, row[0])),
             size=row[6],
             conflict=bool(row[7]),
             causation=row[8],
-            correlation=row[9],
+            correlation=self._values.from_token(row[9], CORRELATION),
             deliveries=deliveries,
         )
 
@@ -362,10 +366,10 @@ class _SegmentSearch:
     def _scan(self, low: int, high: int) -> Iterator[int]:
         where, values = self._message_condition("")
         question = self._question
-        for column, value in (("control_id", question.control_id), ("correlation", question.correlation)):
-            if value:
-                where += f" AND +{column} = ?"
-                values.append(value)
+        for column, forms in (("control_id", self._control_ids), ("correlation", self._correlations)):
+            if forms:
+                where += f" AND +{column} IN ({', '.join('?' * len(forms))})"
+                values += forms
         if question.keys:
             where += " AND keys <> ''"
         sql = f"SELECT id FROM message WHERE id >= ? AND id < ? AND {where} ORDER BY id DESC"  # noqa: S608

@@ -8,13 +8,16 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from hub.ids import id_text, parse_id
+from hub.store.sealer import no_keys
 from hub.store.sql import all_rows, scalar
+from hub.store.values import LASTING_KEY, Values
 
 __all__ = ["CATALOG_NAME", "Connections", "SegmentFile", "list_segments", "open_read_only", "segment_path"]
 
@@ -29,24 +32,26 @@ def segment_path(folder: Path, first_id: int) -> Path:
     return folder / f"{_PREFIX}{id_text(first_id)}.db"
 
 
-def open_read_only(path: Path) -> apsw.Connection:
+def open_read_only(path: Path, vfs: str = "") -> apsw.Connection:
     """A read-only connection; raises ``apsw.Error`` when the file is missing or no database.
 
     A reader that may not write to the folder can't share a WAL file with the hub. When there is none to share (the hub
-    was closed in an orderly way), the file is opened as immutable instead.
+    was closed in an orderly way), the file is opened as immutable instead. ``vfs``: the one of a sealed file.
     """
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     uri = path.resolve().as_uri()
-    connection = apsw.Connection(uri, flags=flags)
+    connection = apsw.Connection(uri, flags=flags, vfs=vfs or None)
     try:
         connection.set_busy_timeout(_BUSY_MS)
+        if vfs:
+            connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         connection.close()
         wal = path.with_name(path.name + "-wal")
         if not path.exists() or (wal.exists() and wal.stat().st_size):
             raise
-        connection = apsw.Connection(uri + "?immutable=1", flags=flags)
+        connection = apsw.Connection(uri + "?immutable=1", flags=flags, vfs=vfs or None)
     except apsw.Error:
         connection.close()
         raise
@@ -59,8 +64,9 @@ class Connections:
     A thread keeps the ones it used last; an evicted one is closed when its last user lets go of it.
     """
 
-    def __init__(self, keep: int = _KEPT_OPEN) -> None:
+    def __init__(self, keep: int = _KEPT_OPEN, values: Values | None = None) -> None:
         self._keep = keep
+        self._values = values
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
@@ -77,12 +83,41 @@ class Connections:
             cache.move_to_end(path)
             return found
         connection = open_read_only(path)
+        connection.create_scalar_function("opened", _opener(weakref.ref(self)), 3, deterministic=True)
         with self._lock:
             self._all.add(connection)
         cache[path] = connection
         if len(cache) > self._keep:
             cache.popitem(last=False)
         return connection
+
+    def values(self, folder: Path) -> Values:
+        """How the values of the folder's rows are read."""
+        if self._values is None:
+            self._values = Values(folder)
+        values = self._values
+        if values.lasting is None:
+            this = weakref.ref(self)  # connections close when the last user lets go, not when the collector comes by
+
+            def lasting() -> bytes | None:
+                connections = this()
+                return None if connections is None else connections._lasting(folder)
+
+            values.lasting = lasting
+        return values
+
+    def _lasting(self, folder: Path) -> bytes | None:
+        path = folder / CATALOG_NAME
+        if not path.exists():
+            return None
+        found: bytes | None = scalar(self.get(path), "SELECT value FROM meta WHERE key = ?", (LASTING_KEY,))
+        return found
+
+    def text(self, value: Any, place: str, row_id: int) -> str:
+        """The text of a value that may be sealed."""
+        if self._values is None:
+            raise no_keys()
+        return self._values.text(value, place.encode(), row_id)
 
     def close(self) -> None:
         """Close every connection of every thread; none may be in use."""
@@ -91,6 +126,21 @@ class Connections:
             for connection in list(self._all):
                 connection.close()
             self._all = weakref.WeakSet()
+
+
+def _opener(connections: weakref.ref[Connections]) -> Callable[..., str]:
+    """The SQL function ``opened(place, id, value)``. Held by SQLite, so it must not hold what holds the connection."""
+
+    def opened(*arguments: Any) -> str:
+        place, row_id, value = arguments
+        if isinstance(value, str):
+            return value
+        owner = connections()
+        if owner is None:
+            raise no_keys()
+        return owner.text(value, place, row_id)
+
+    return opened
 
 
 class SegmentFile:
@@ -114,6 +164,11 @@ class SegmentFile:
     def text_path(self) -> Path:
         """The free-text index of this segment; may be missing."""
         return self.path.with_name("text-" + self.path.name.removeprefix(_PREFIX))
+
+    @property
+    def values(self) -> Values:
+        """How the values of its rows are read."""
+        return self._connections.values(self.path.parent)
 
     def connection(self) -> apsw.Connection:
         """Read-only, for the calling thread only; raises ``apsw.Error`` when the file can't be opened."""

@@ -12,6 +12,7 @@ from hub.store.duplicates import ControlFilter
 from hub.store.files import create_file, open_writable
 from hub.store.segment import Connections, SegmentFile, segment_path
 from hub.store.segment_writer import SegmentWriter
+from hub.store.values import Values
 
 __all__ = ["Entry", "SegmentSet"]
 
@@ -34,12 +35,19 @@ class SegmentSet:
     """Owned by the writer's thread."""
 
     def __init__(
-        self, folder: Path, catalog: Catalog, entries: list[Entry], current: SegmentWriter, limit: int
+        self,
+        folder: Path,
+        catalog: Catalog,
+        entries: list[Entry],
+        current: SegmentWriter,
+        limit: int,
+        values: Values,
     ) -> None:
         self.folder = folder
+        self.values = values
         self.entries = entries  # oldest first, the newest included
         self.current = current
-        self.connections = Connections()  # for looking things up in older segments
+        self.connections = Connections(values=values)  # for looking things up in older segments
         self._catalog = catalog
         self._limit = limit
         self._firsts = [entry.first_id for entry in entries]
@@ -74,7 +82,7 @@ class SegmentSet:
         found = self._older.get(first_id)
         if found is None:
             entry = self.entry(first_id)
-            found = SegmentWriter(entry.path, first_id, open_writable(entry.path))
+            found = SegmentWriter(entry.path, first_id, open_writable(entry.path), self.values)
             found.load_summary(trust=True)
             found.sealed = True
             self._older[first_id] = found
@@ -98,7 +106,9 @@ class SegmentSet:
         if not path.exists():  # it does after an attempt that failed half-way
             create_file(path, "segment")
         self._catalog.add_segment(first_id)
-        self.current = SegmentWriter(path, first_id, open_writable(path))
+        self.current = SegmentWriter(path, first_id, open_writable(path), self.values)
+        if self.values.sealing:
+            self.current.mark_sealed()
         self.current.filter = self._new_filter()
         self.entries.append(Entry(first_id, path, 0, 0, 0))
         self._firsts.append(first_id)
@@ -116,13 +126,26 @@ class SegmentSet:
     def reopen(self) -> None:
         """Start afresh with every file after an error of the disk: a commit that failed may have reached it all the same."""
         while self._older:
-            self._older.popitem()[1].close()
+            older = self._older.popitem()[1]
+            older.close()
+            if older.claims.doubtful:
+                self._sweep(older)
         old = self.current
         old.connection.close()
-        new = SegmentWriter(old.path, old.first_id, open_writable(old.path))
+        new = SegmentWriter(old.path, old.first_id, open_writable(old.path), self.values)
         new.load_summary(trust=False)
         new.filter, new.sealed = old.filter, old.sealed
         self.current = new
+        if old.claims.doubtful:
+            self._sweep(new)
+
+    def _sweep(self, writer: SegmentWriter) -> None:
+        """Find out which body files of a commit that failed belong to rows all the same."""
+        connection = open_writable(writer.path)
+        try:
+            self.values.bodies.sweep(writer.first_id, connection)
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close every file; SQLite brings the WAL into the database with that."""

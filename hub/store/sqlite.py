@@ -15,7 +15,7 @@ from hub.contract import StoreConfig
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import IdGenerator
-from hub.message import CallRecord, CheckRecord, Delivery, Message
+from hub.message import Binding, CallRecord, CheckRecord, Delivery, Message
 from hub.store import queries
 from hub.store.base import PruneReport, Put, PutResult, Store
 from hub.store.change import Change, Together
@@ -25,7 +25,9 @@ from hub.store.prune import Pruner
 from hub.store.reader import SqliteReader
 from hub.store.recovery import open_folder
 from hub.store.rows import update_row
+from hub.store.sealer import Sealer
 from hub.store.unit import APPLY, FINISH, LOG, PUT, REPORT, STOP, TASK, TOGETHER, Settled
+from hub.store.values import Values
 from hub.store.writer import Writer, busy
 
 __all__ = ["SqliteStore"]
@@ -39,12 +41,21 @@ class SqliteStore(Store):
     """See :class:`hub.store.base.Store`. Every method is called on the event loop that opened the store."""
 
     def __init__(
-        self, folder: Path, config: StoreConfig, *, worker: int = 0, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        folder: Path,
+        config: StoreConfig,
+        *,
+        worker: int = 0,
+        loop: asyncio.AbstractEventLoop | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.folder = folder
         self.ids = IdGenerator(worker)
-        self.reader: SqliteReader = SqliteReader(folder)
-        self._feeder = SqliteReader(folder, threads=1)  # feeding the queues must not wait behind people's searches
+        self.reader: SqliteReader = SqliteReader(folder, sealer=sealer)
+        self.sealer = sealer
+        self._values = Values(folder, sealer, config.claim_above)
+        # Feeding the queues must not wait behind people's searches.
+        self._feeder = SqliteReader(folder, threads=1, sealer=sealer)
         self._config = config
         self._loop = loop
         self._lock: FolderLock | None = None
@@ -82,7 +93,7 @@ class SqliteStore(Store):
         self._closed = False
 
     def _open(self) -> int:
-        catalog, segments, seq, highest = open_folder(self.folder, self._config.segment_messages)
+        catalog, segments, seq, highest = open_folder(self.folder, self._config.segment_messages, self._values)
         try:
             self._writer = Writer(
                 self.folder,
@@ -171,13 +182,18 @@ class SqliteStore(Store):
         return True
 
     async def put_together(
-        self, puts: Sequence[Put], *, calls: Sequence[CallRecord] = (), mark: tuple[str, str] | None = None
+        self,
+        puts: Sequence[Put],
+        *,
+        calls: Sequence[CallRecord] = (),
+        mark: tuple[str, str] | None = None,
+        settled: Sequence[Delivery] = (),
     ) -> list[PutResult]:
         writer = self._writer
         if self._closed or not writer.writable or writer.disk_low or self._queued >= self._limit:
             raise self._refusal()
         marks = {} if mark is None else {marks_key(mark[0]): marks_value(self.ids.next(), mark[1])}
-        stored: list[PutResult] = await self._in_turn(TOGETHER, Together(puts, calls, marks))
+        stored: list[PutResult] = await self._in_turn(TOGETHER, Together(puts, calls, marks, settled))
         return stored
 
     @property
@@ -262,10 +278,11 @@ class SqliteStore(Store):
         update: Sequence[Delivery] = (),
         calls: Sequence[CallRecord] = (),
         audit: dict[str, Any] | None = None,
+        bindings: Sequence[Binding] = (),
     ) -> None:
         if self._closed or not self._writer.writable:
             raise self._refusal()
-        await self._in_turn(APPLY, Change.of(messages, create, update, calls, audit))
+        await self._in_turn(APPLY, Change.of(messages, create, update, calls, audit, bindings=bindings))
 
     async def _in_turn(self, kind: int, what: Any) -> Any:
         """Queue something for the writer's thread and wait for what becomes of it."""

@@ -33,8 +33,10 @@ from hub.store.derived import (
     transaction,
     write_marks,
 )
+from hub.store.rows import RAW
 from hub.store.segment import SegmentFile
 from hub.store.sql import all_rows, scalar
+from hub.store.values import IN_FILE, BodyMissing
 
 __all__ = ["TEXT_LENGTH", "TextReader", "TextWriter", "expression", "index_text", "payload_text"]
 
@@ -182,7 +184,7 @@ class TextWriter:
 
     def __init__(self, segment: SegmentFile) -> None:
         self._segment = segment
-        self._connection = open_for_writing(segment.text_path, _SCHEMA, _VERSION)
+        self._connection = open_for_writing(segment.text_path, _SCHEMA, _VERSION, segment.values.index_vfs)
         marks = read_marks(self._connection)
         self._upto = marks.get("upto", 0)
         self.merged = bool(marks.get("merged", 0))
@@ -236,17 +238,34 @@ class TextWriter:
     def _read(self, upto: int, limit: int) -> list[tuple[int, int, bytes, bool]]:
         rows = read_segment(
             self._segment,
-            "SELECT m.id, m.seq, CASE WHEN m.size <= ? THEN p.raw END FROM message m "
+            "SELECT m.id, m.seq, CASE WHEN m.size <= ? OR p.form <> 0 THEN p.raw END, p.form FROM message m "
             "LEFT JOIN payload p ON p.id = m.id WHERE m.id > ? ORDER BY m.id LIMIT ?",
             (TEXT_LENGTH, upto, limit),
         )
         return [
-            (row_id, seq, raw, False) if raw is not None else (row_id, seq, self._beginning(row_id), True)
-            for row_id, seq, raw in rows
+            (row_id, seq, raw, False)
+            if raw is not None and not form
+            else (row_id, seq, *self._beginning(row_id, raw, form))
+            for row_id, seq, raw, form in rows
         ]
 
-    def _beginning(self, row_id: int) -> bytes:
-        """The first part of a large payload; empty when it has been removed."""
+    def _beginning(self, row_id: int, value: bytes | None, form: int | None) -> tuple[bytes, bool]:
+        """The first part of a payload and whether it is large; empty when it has been removed."""
+        if not form or value is None:
+            return self._first_part(row_id), True
+        values = self._segment.values
+        try:
+            if form & IN_FILE:
+                with values.file(value, form, RAW, row_id) as file:
+                    return file.read(TEXT_LENGTH), file.size > TEXT_LENGTH
+            raw = values.data(value, form, RAW, row_id)
+        except BodyMissing:
+            return b"", True
+        except (HubError, OSError) as error:
+            raise SegmentUnreadable(f"{self._segment.path.name}: {error}") from error
+        return raw[:TEXT_LENGTH], len(raw) > TEXT_LENGTH
+
+    def _first_part(self, row_id: int) -> bytes:
         try:
             blob = self._segment.connection().blob_open("main", "payload", "raw", row_id, False)
             try:
@@ -274,7 +293,7 @@ class TextReader:
     @classmethod
     def open(cls, segment: SegmentFile) -> TextReader | None:
         """None when the segment has no text index."""
-        connection = open_for_reading(segment.text_path)
+        connection = open_for_reading(segment.text_path, segment.values.index_vfs)
         return None if connection is None else cls(connection)
 
     def ids(self, match: str, low: int, high: int) -> Iterator[int]:

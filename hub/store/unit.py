@@ -159,8 +159,8 @@ class UnitWriter:
                 _, message, deliveries, _, window, call = operation
                 results.append((operation, self._put(writer, end, now, message, deliveries, window, call)))
             elif kind == FINISH:
-                _, _, row, call, done = operation
-                writer.add_update(row)
+                _, delivery, row, call, done = operation
+                writer.add_update(row, delivery.message_id)
                 if call is not None:
                     writer.add_call(call)
                 if done is not None:
@@ -168,17 +168,21 @@ class UnitWriter:
             elif kind == LOG:
                 writer.add_call(operation[1])
             elif kind == REPORT:
-                writer.set_report(*operation[2:])
+                writer.set_report(*operation[1:])
             elif kind == TOGETHER:
                 together: Together = operation[1]
                 stored = [
                     self._put(writer, end, now, put.message, put.deliveries, put.duplicate_window_us, put.call)
                     for put in together.puts
                 ]
+                for delivery in together.settled:
+                    if not writer.first_id <= delivery.id < end:
+                        raise _StraddlesError
+                    writer.add_update(update_row(delivery), delivery.message_id)
                 for call in together.calls:
                     writer.add_call(call)
                 for key, value in together.marks.items():
-                    writer.set_meta(key, value)
+                    writer.set_mark(key, value)
                 results.append((operation, stored))
             else:
                 change: Change = operation[1]
@@ -235,12 +239,16 @@ class UnitWriter:
         for delivery in part.noted:
             writer.add_routed(delivery)
         for delivery in part.update:
-            writer.add_update(update_row(delivery))
-            writer.set_payload(delivery.id, delivery.payload)
+            writer.add_update(update_row(delivery), delivery.message_id)
+            writer.set_payload(delivery)
+        for binding in part.bound:
+            writer.bind(binding)
+        for binding in part.answered:
+            writer.set_answered(binding)
         for call in part.calls:
             writer.add_call(call)
         for key, value in part.marks.items():
-            writer.set_meta(key, value)
+            writer.set_mark(key, value)
         writer.flush()
 
     # -- one by one ----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class Writer:
 
     def start(self) -> None:
         """Finish what was decided before a crash, then begin. Raises ``StoreCorrupt`` or ``apsw.Error``."""
-        for number, body in self.catalog.intents():
+        for number, body in self.catalog.intents(self.segments.values):
             try:
                 self._make(number, Change.decode(body))
             except (apsw.ConstraintError, SegmentWriteError, ValueError, KeyError, TypeError) as error:
@@ -372,7 +372,7 @@ class Writer:
                     self.catalog.append_audit(change.audit)
                 self._results.append((operation, result))
                 return
-            number = self.catalog.add_intent(change.encode(), change.audit)
+            number = self.catalog.add_intent(change.encode(), change.audit, self.segments.values)
         except ENVIRONMENT as error:
             self._fail([operation], error)
             return
@@ -407,9 +407,10 @@ class Writer:
             puts: Sequence[Put] = [Put(message, deliveries, window, call)]
             calls: list[CallRecord] = []
             marks: dict[str, str] = {}
+            settled: Sequence[Delivery] = ()
         else:
             together: Together = operation[1]
-            puts, calls, marks = together.puts, list(together.calls), together.marks
+            puts, calls, marks, settled = together.puts, list(together.calls), together.marks, together.settled
         self.detector.new_batch()
         messages: list[Message] = []
         create: list[Delivery] = []
@@ -426,7 +427,7 @@ class Writer:
                 settle_call(put.call, outcome, earlier if duplicate else message.id, now)
                 calls.append(put.call)
             results.append(PutResult(message, outcome, earlier))
-        change = Change.of(messages, create, (), calls, marks=marks)
+        change = Change.of(messages, create, settled, calls, marks=marks)
         self._decide(operation, change, results[0] if operation[0] == PUT else results)
 
     def _do_task(self, operation: Operation) -> None:

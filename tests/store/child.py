@@ -10,15 +10,18 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from hub.contract import StoreConfig
 from hub.message import DeliveryState
 from hub.store.base import Put, PutResult
 from hub.store.catalog import Catalog
+from hub.store.sealer import Sealer
 from hub.store.sqlite import SqliteStore
 from hub.store.unit import UnitWriter
-from tests.store.store_support import make_call, make_delivery, make_message, put_one
+from tests.store.sealed_support import LocalKeys
+from tests.store.store_support import finish, make_call, make_delivery, make_message, put_one
 
 CONFIG = StoreConfig.model_construct(segment_messages=400, min_free_disk=0)
 
@@ -49,6 +52,30 @@ async def busy(folder: Path) -> None:
             store.finish(first, make_call(store, delivery_id=first.id), lambda d=first.id: say("done", d))  # type: ignore[misc]
 
     await asyncio.gather(*(produce(number) for number in range(16)))
+
+
+async def claims(folder: Path) -> None:
+    """Put and finish messages whose bodies go to sealed files, and remove old ones meanwhile."""
+    config = StoreConfig.model_construct(segment_messages=40, min_free_disk=0, claim_above=4096)
+    store = SqliteStore(folder, config, sealer=Sealer(LocalKeys(), "aes-256-gcm"))
+    await store.open()
+
+    async def produce(number: int) -> None:
+        while True:
+            message, delivery = await put_one(store, payload=os.urandom(5000), raw=os.urandom(9000))
+            say("put", message.id)
+            delivery.state = DeliveryState.DELIVERED
+            call = make_call(store, delivery_id=delivery.id, request=os.urandom(6000), response=os.urandom(7000))
+            await finish(store, delivery, DeliveryState.DELIVERED, call)
+            say("done", delivery.id)
+
+    async def prune() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            report = await store.prune(time.time_ns() // 1_000_000 - 400)
+            say("gone", report.messages)
+
+    await asyncio.gather(prune(), *(produce(number) for number in range(8)))
 
 
 async def read_along(folder: Path) -> None:
@@ -115,4 +142,4 @@ if __name__ == "__main__":
     if mode == "apply":
         asyncio.run(apply_and_die(where, sys.argv[3]))
     else:
-        asyncio.run({"busy": busy, "read": read_along}[mode](where))
+        asyncio.run({"busy": busy, "read": read_along, "claims": claims}[mode](where))

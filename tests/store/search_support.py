@@ -123,7 +123,7 @@ class Builder:
                 json.dumps(stored.keys, ensure_ascii=False) if stored.keys else "",
             ),
         )
-        connection.execute("INSERT INTO payload VALUES (?, ?)", (stored.id, stored.raw))
+        connection.execute("INSERT INTO payload (id, raw) VALUES (?, ?)", (stored.id, stored.raw))
         for route, target, state in routed or ():
             self.deliver(stored, target, state, route)
         self.messages.append(stored)

@@ -56,9 +56,11 @@ async def put(
     return await asyncio.wait_for(future, 30)
 
 
-async def put_one(store: Store, target: str = "lis/in", **values: object) -> tuple[Message, Delivery]:
-    """A new message with one delivery."""
-    message = make_message(store, raw=os.urandom(20))
+async def put_one(
+    store: Store, target: str = "lis/in", *, raw: bytes = b"", **values: object
+) -> tuple[Message, Delivery]:
+    """A new message with one delivery, which has the values."""
+    message = make_message(store, raw=raw or os.urandom(20))
     delivery = make_delivery(store, message, target, **values)
     result = await put(store, message, [delivery])
     assert result.outcome is Outcome.OK

@@ -174,7 +174,10 @@ async def test_a_store_of_before_is_converted(opener: SqliteOpener, tmp_path: Pa
     for path in (tmp_path / "store").glob("*.db"):
         connection = apsw.Connection(str(path))
         if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'report'").fetchone():
-            connection.execute("DROP TABLE report")
+            for table in ("report", "answer", "awaited"):
+                connection.execute(f"DROP TABLE {table}")
+            for table, column in (("payload", "form"), ("fixed", "form"), ("body", "forms")):
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
             connection.execute("UPDATE meta SET value = 1 WHERE key = 'schema_version'")
         connection.close()

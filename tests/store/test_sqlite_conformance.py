@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 import hub.store.segments
+from hub.store.sealer import Sealer
 from tests.store import conformance
 from tests.store.conftest import SqliteOpener
+from tests.store.sealed_support import LocalKeys
 
 
 @pytest.fixture(params=["one segment", "many segments"], autouse=True)
@@ -14,6 +16,12 @@ def _segments(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Segments of ten messages make every test cross borders."""
     if request.param == "many segments":
         monkeypatch.setattr(hub.store.segments.SegmentSet, "room", property(lambda self: 10 - self.current.messages))
+
+
+@pytest.fixture(params=[None, "aes-256-gcm", "sm4-gcm"], ids=["plain", "aes", "sm4"])
+def sealer(request: pytest.FixtureRequest) -> Sealer | None:
+    """Everything holds for an encrypted store, too."""
+    return None if request.param is None else Sealer(LocalKeys(), request.param)
 
 
 class TestPut(conformance.PutConformance):
