@@ -24,6 +24,7 @@ from hub.delivery.plan import World
 from hub.errors import HubError, SendError, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
+from hub.intake.correlation import Correlator
 from hub.intake.exchange import Exchanges
 from hub.intake.pages import Pages
 from hub.intake.source import (
@@ -51,7 +52,8 @@ from hub.masking import key_digest, mask_text
 from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, Direction, Message, Outcome
 from hub.metrics import Metrics
 from hub.router import Router
-from hub.store.base import PutResult, Store
+from hub.security.wire import OpenedParams
+from hub.store.base import PutResult, Store, StoreReader
 
 if TYPE_CHECKING:
     from hub.checking.checks import Checks
@@ -79,6 +81,7 @@ class Intake:
         salt: bytes,
         queue_limit: int,
         siblings: Sequence[Path] = (),
+        everywhere: StoreReader | None = None,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -98,6 +101,7 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pages = Pages(self, store, siblings)
         self._exchanges = Exchanges(store.reader, engine, config, self._answered)
+        self._correlator = Correlator(store, engine, self._exchanges, everywhere or store.reader)
         self.checking: CheckService  # set before an interface that has checks is used
 
     def use(self, world: World, router: Router) -> None:
@@ -105,13 +109,15 @@ class Intake:
         sources = {
             place: Source(bound, self._config, self._metrics.inbound(place)) for place, bound in world.inbound.items()
         }
+        self._correlator.use(world, router, sources)
         self._sources, self._router = sources, router
         self._exchanges.world = world
 
     # -- hub.api.IntakePort --------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        return not self._stopping and self._store.writable and self._store.queued < self._queue_limit
+        busy = self._store.queued >= self._queue_limit or self._correlator.full
+        return not self._stopping and self._store.writable and not busy
 
     def submit(
         self,
@@ -204,6 +210,8 @@ class Intake:
                     ),
                     code="intake.envelope",
                 )
+            if source.callers is not None and params and "caller" in params:
+                source.callers.check_type(params["caller"], message_type)
             message = Message(
                 id=self._store.ids.next(),
                 received_at=started,
@@ -218,12 +226,18 @@ class Intake:
                 tree=tree,
             )
             context.message = message
+            if source.answers is not None:
+                message.answer = source.answers.of(tree, context)
+                message.correlation = message.answer.key if message.answer is not None else ""
             if source.checks is not None:
                 if check is None and len(raw) <= source.later:
                     check = self.checking.quick(source.checks, raw, tree, context)
                 if check is not None and check.verdict is CheckVerdict.REFUSED:
                     return Refused(source.checks.failure(check), control_id, check)
-            routed = self._router.targets(bound.place, message_type, tree, context)
+            if message.answer is not None and message.answer.waiting:
+                routed = []  # once it is known what it answers
+            else:
+                routed = self._router.targets(bound.place, message_type, tree, context)
         except HubError as error:
             return Refused(error, control_id)
         except RecursionError:
@@ -263,6 +277,7 @@ class Intake:
             message_id=message.id,
             remote=remote,
             params=params_text(params),
+            request=params.received if isinstance(params, OpenedParams) else None,
             check=check,
         )
         return Made(message, deliveries, call)
@@ -275,11 +290,22 @@ class Intake:
         source = self._sources.get(bound.place)
         if source is None or self._stopping:
             raise stopping()
+        if self._correlator.full:
+            raise StoreBusy(t("too many answers wait to be matched", "等待匹配的应答过多"))
         self._open += 1
         try:
             return await self._pages.take(source, items, mark, name, remote)
         finally:
             self._answered()
+
+    async def take_results(
+        self, place: str, bodies: Sequence[bytes], asking: Message, settled: Delivery, calls: Sequence[CallRecord]
+    ) -> None:
+        """See :class:`hub.delivery.asking.TakesIn`; also while the hub stops, for calls that are under way."""
+        source = self._sources.get(place)
+        if source is None:
+            raise HubError(t(f"there is no interface {place}", f"没有接口 {place}"), code="results.to")
+        await self._pages.take_results(source, bodies, asking, settled, calls)
 
     async def mark(self, bound: Bound, name: str = "") -> str:
         return await self._pages.mark(bound, name)
@@ -351,7 +377,7 @@ class Intake:
             text = t("too many large messages at once: send again later", "同时到达的大消息过多，请稍后重发")
             return done(Receipt(Outcome.REFUSED, control_id=arrival[5], error=StoreBusy(text)))
         early: asyncio.Task[Read] | None = None
-        if source.off_loop < 0 and self.checking.full:
+        if source.off_loop < 0 and source.checks is not None and self.checking.full:
             source.stats.refused += 1
             text = t("too many messages wait for their check: send again later", "等待校验的消息过多，请稍后重发")
             return done(Receipt(Outcome.REFUSED, control_id=arrival[5], error=StoreBusy(text)))
@@ -376,6 +402,10 @@ class Intake:
         else:
             read = read_raw(source, raw)
         checks = source.checks
+        if source.answers is not None and source.answers.refuse and not isinstance(read, Exception):
+            error = await self._unexpected(source, read[0], started, params)
+            if error is not None:
+                return error
         if checks is None or not checks.strict or isinstance(read, Exception):
             return read
         tree, message_type, control_id, _ = read
@@ -387,6 +417,20 @@ class Intake:
             return tree, message_type, control_id, await self.checking.check(checks, raw, tree, context)
         except Exception as error:
             return error
+
+    async def _unexpected(
+        self, source: Source, tree: Any, started: int, params: Mapping[str, str] | None
+    ) -> Exception | None:
+        """Why an answer is refused: it answers nothing that is known."""
+        rule = source.answers
+        assert rule is not None  # noqa: S101 - asked by the caller
+        context = Context(settings=source.settings, message=None, now_us=started, variables=params or {})
+        try:
+            if await self._correlator.expected(rule, rule.key(tree, context)):
+                return None
+        except Exception as error:
+            return error
+        return HubError(t("it answers nothing that was sent", "没有与之对应的请求"), code="answer.unknown")
 
     async def _read_in_line(self, place: str) -> None:
         line = self._large[place]
@@ -463,7 +507,7 @@ class Intake:
             took_us=time.time_ns() // 1000 - started,
             remote=remote,
             params=params_text(params),
-            request=raw[:REFUSED_BYTES],
+            request=(params.received if isinstance(params, OpenedParams) else raw)[:REFUSED_BYTES],
             check=check,
         )
 
@@ -539,6 +583,8 @@ class Intake:
         offer = self._engine.offer
         for delivery in deliveries:
             offer(delivery)
+        if result.message.answer is not None:
+            self._correlator.stored(result.message)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -551,6 +597,7 @@ class Intake:
         if self._open:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_answered.wait(), grace)
+        await self._correlator.stop()
 
     def _answered(self) -> None:
         self._open -= 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.api import Bound, Item, Receipt
 from hub.errors import HubError, StoreBusy
 from hub.intake.source import Made, Read, Refused, Source, too_large
-from hub.message import CallRecord, Outcome
+from hub.message import CallRecord, Delivery, Message, Outcome
 from hub.store.base import Put, PutResult, Store
 from hub.store.reader import SqliteReader
 
@@ -50,12 +51,42 @@ class Pages:
         stats.bytes += sum(len(item.raw) for item in items)
         return receipts
 
+    async def take_results(
+        self,
+        source: Source,
+        bodies: Sequence[bytes],
+        asking: Message,
+        settled: Delivery,
+        calls: Sequence[CallRecord],
+    ) -> None:
+        """See :meth:`hub.delivery.asking.TakesIn.take_results`."""
+        page: list[tuple[Item, Made | Refused]] = []
+        envelope = replace(asking, raw=b"", tree=None)  # as it is read from the store, should it be read from there
+        begun = time.monotonic()
+        for body in bodies:
+            item = Item(body)
+            made = await self._read_item(source, item, "")
+            if isinstance(made, Made):
+                made.message.causation = asking.id
+                made.message.request = envelope
+            page.append((item, made))
+            if time.monotonic() - begun > _AT_A_STRETCH_S:
+                await asyncio.sleep(0)
+                begun = time.monotonic()
+        puts = [Put(m.message, m.deliveries, source.window_us, m.call) for _, m in page if isinstance(m, Made)]
+        refusals = [self._refusal(source, item, made, "") for item, made in page if isinstance(made, Refused)]
+        results = iter(await self._store.put_together(puts, calls=[*refusals, *calls], settled=[settled]))
+        for item, made in page:
+            self._receipt(source, item, made, results)
+        source.stats.received += len(page)
+        source.stats.bytes += sum(len(body) for body in bodies)
+
     async def mark(self, bound: Bound, name: str) -> str:
         """See :meth:`hub.api.IntakePort.mark`: of this worker or, where another one read the source before, of that one."""
         key = _mark_name(bound, name)
         found = [await self._store.reader.mark(key)]
         for folder in self._siblings:
-            reader = SqliteReader(folder, threads=1)
+            reader = SqliteReader(folder, threads=1, sealer=self._store.sealer)
             try:
                 found.append(await reader.mark(key))
             except HubError as error:
@@ -68,6 +99,8 @@ class Pages:
     async def _read_item(self, source: Source, item: Item, remote: str) -> Made | Refused:
         started = time.time_ns() // 1000
         raw = item.raw
+        if item.error is not None:
+            return Refused(item.error, item.control_id)
         if len(raw) > source.max_size:
             return Refused(too_large(len(raw), source.max_size), item.control_id)
         read: Read | None = None

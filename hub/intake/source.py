@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -16,6 +16,9 @@ from hub.mapping import compile_expression, compile_extract
 from hub.masking import Confidential, mask
 from hub.message import CallRecord, CheckRecord, Delivery, Message
 from hub.metrics import InboundStats
+
+if TYPE_CHECKING:
+    from hub.intake.answers import AnswerRule
 
 __all__ = [
     "CHECK_OFF_LOOP_BYTES",
@@ -88,11 +91,14 @@ class Source:
     """An inbound interface, its expressions compiled."""
 
     __slots__ = (
+        "answers",
         "bound",
+        "callers",
         "checks",
         "codec",
         "control_of",
         "encoding",
+        "error_mapping",
         "extract",
         "hashed",
         "later",
@@ -110,12 +116,15 @@ class Source:
         contract = bound.contract
         codec = bound.codec.name
         self.bound = bound
+        self.callers = bound.callers
         self.codec = bound.codec
         self.encoding = contract.encoding
         self.settings = bound.settings
         self.stats = stats
         self.request = contract.style == "request"
         self.reply_mapping = contract.reply_mapping
+        self.error_mapping = contract.error_mapping
+        self.answers: AnswerRule | None = None  # what comes in are answers to something sent
         self.max_size = config.max_size if contract.max_size is None else contract.max_size
         window = config.duplicate_window if contract.duplicate_window is None else contract.duplicate_window
         self.window_us = int(window * 1e6)
@@ -133,6 +142,12 @@ class Source:
         self.off_loop = OFF_LOOP_BYTES if checks is None or not checks.strict else -1 if slow else CHECK_OFF_LOOP_BYTES
         #: Messages with more bytes than this are checked after their commit.
         self.later = (1 << 62) if checks is None or checks.strict else -1 if slow else CHECK_OFF_LOOP_BYTES
+
+    def take_answers(self, rule: AnswerRule) -> None:
+        """From now on; where it has to be known before the commit what is answered, messages wait for that in line."""
+        self.answers = rule
+        if rule.refuse:
+            self.off_loop = -1
 
 
 def read(source: Source, raw: bytes) -> Read:
