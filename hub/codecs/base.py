@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-__all__ = ["Codec"]
+from hub.errors import CodecError
+from hub.i18n import t
+
+__all__ = ["Codec", "Joint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What the head of a document that holds several may say of it: its number, and when it was made, microseconds since the epoch."""
+
+    number: str
+    at_us: int
 
 
 class Codec(ABC):
@@ -25,6 +38,8 @@ class Codec(ABC):
     content_type: ClassVar[str] = "application/octet-stream"
     #: The model of ``format`` in a contract; None: the codec takes no options.
     format_options: ClassVar[type[BaseModel] | None] = None
+    #: Ways in which several documents make one, the usual one first; none: the format has no such thing.
+    joins: ClassVar[tuple[str, ...]] = ()
 
     def configured(self, options: BaseModel) -> Self:
         """The codec for one interface; ``options`` is an instance of ``format_options``."""
@@ -43,3 +58,11 @@ class Codec(ABC):
         A contract's ``type`` and ``control_id`` expressions win over this.
         """
         return "", ""
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        """One tree that holds several, for :meth:`encode`; ``way`` is one of :attr:`joins`. Raises :class:`CodecError`."""
+        raise CodecError(
+            t(f"{self.name} knows no document of several", f"{self.name} 不能把多条合为一份"),
+            code="codec.join",
+            remedy=t("write collect.mapping", "请写 collect.mapping"),
+        )

@@ -10,20 +10,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, Field, field_validator
 
 from hub.codecs import text_charset
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.codecs.records import (
+    JOINED_ROWS,
     MAX_CELLS,
     MAX_COLUMNS,
     Received,
     Row,
     cell_text,
     columns_of,
+    joined_rows,
     looks_like_names,
     most_rows,
     place_of_row,
@@ -88,6 +90,7 @@ class CsvCodec(Codec):
 
     name: ClassVar[str] = "csv"
     content_type: ClassVar[str] = "text/csv"
+    joins: ClassVar[tuple[str, ...]] = JOINED_ROWS
     format_options: ClassVar[type[BaseModel] | None] = CsvFormat
 
     def __init__(self, options: CsvFormat | None = None) -> None:
@@ -204,6 +207,9 @@ class CsvCodec(Codec):
         return best
 
     # -- writing -------------------------------------------------------------------------------------------------
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return joined_rows(trees, self.name)
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         kept = untouched(tree, self, encoding)

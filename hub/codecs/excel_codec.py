@@ -7,14 +7,26 @@ without any value are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, Field
 
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.codecs.excel_read import Book, SheetPart
 from hub.codecs.excel_write import Sheet, workbook
-from hub.codecs.records import MAX_COLUMNS, Received, Row, columns_of, most_rows, rows_of, too_many_rows, untouched
+from hub.codecs.records import (
+    JOINED_ROWS,
+    MAX_COLUMNS,
+    Received,
+    Row,
+    columns_of,
+    joined_rows,
+    most_rows,
+    rows_of,
+    too_many_rows,
+    untouched,
+)
 from hub.codecs.table_header import TableFormat, header_of
 from hub.errors import CodecError
 from hub.i18n import t
@@ -38,6 +50,7 @@ class ExcelCodec(Codec):
 
     name: ClassVar[str] = "excel"
     content_type: ClassVar[str] = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    joins: ClassVar[tuple[str, ...]] = JOINED_ROWS
     format_options: ClassVar[type[BaseModel] | None] = ExcelFormat
 
     def __init__(self, options: ExcelFormat | None = None) -> None:
@@ -99,6 +112,9 @@ class ExcelCodec(Codec):
         return {"name": name, "header": header or list(self._options.columns), "rows": rows}
 
     # -- writing -------------------------------------------------------------------------------------------------
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return joined_rows(trees, self.name)
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         kept = untouched(tree, self, encoding)

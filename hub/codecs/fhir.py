@@ -7,11 +7,13 @@ tree: ``birthDate`` beside ``_birthDate`` with its extensions, nulls where one o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
+from hub.codecs.fhir_bundle import BUNDLES, bundle_of
 from hub.codecs.fhir_read import read_xml, telling
 from hub.codecs.fhir_write import write_xml
 from hub.codecs.json_codec import JsonCodec
@@ -42,6 +44,7 @@ class FhirCodec(Codec):
 
     name: ClassVar[str] = "fhir"
     content_type: ClassVar[str] = "application/fhir+json"
+    joins: ClassVar[tuple[str, ...]] = BUNDLES
     format_options: ClassVar[type[BaseModel] | None] = FhirFormat
 
     def __init__(self, options: FhirFormat | None = None) -> None:
@@ -60,6 +63,9 @@ class FhirCodec(Codec):
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         _resource_type(tree)
         return _JSON.encode(tree, encoding=encoding)
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return bundle_of([_resource_type(tree) for tree in trees], way, joint)
 
     def envelope(self, tree: Any) -> tuple[str, str]:
         """(type, number of the sender) of a resource.

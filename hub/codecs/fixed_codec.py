@@ -6,15 +6,16 @@ records, each row tells its own under ``record``, and all stay in the order of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel
 
 from hub.codecs import text_charset
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.codecs.fixed_layout import FixedFormat
 from hub.codecs.fixed_table import FixedTable
-from hub.codecs.records import Received, rows_of, untouched
+from hub.codecs.records import JOINED_ROWS, Received, joined_rows, rows_of, untouched
 from hub.errors import CodecError
 from hub.i18n import t
 
@@ -29,6 +30,7 @@ class FixedCodec(Codec):
 
     name: ClassVar[str] = "fixed"
     content_type: ClassVar[str] = "text/plain"
+    joins: ClassVar[tuple[str, ...]] = JOINED_ROWS
     format_options: ClassVar[type[BaseModel] | None] = FixedFormat
 
     def __init__(self, options: FixedFormat | None = None) -> None:
@@ -43,6 +45,9 @@ class FixedCodec(Codec):
         data = raw.removeprefix(_BOM)
         rows = table.read(data if by_bytes else text_charset.decode(data, encoding or "utf-8", self.name))
         return Received({"rows": rows}, raw, self, encoding)
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return joined_rows(trees, self.name)
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         kept = untouched(tree, self, encoding)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.codecs.hl7_batch import split_batch
 from hub.codecs.hl7_charset import WIDE, declared_name, decode_text, decode_wide, python_name
 from hub.codecs.hl7_delimiters import Delimiters, read_delimiters, segment_place
 from hub.codecs.hl7_escape import UNDECLARED
+from hub.codecs.hl7_joined import BATCHES, Hl7Batch
 from hub.codecs.hl7_path import Hl7Path, parse_path, part, with_part
 from hub.codecs.hl7_write import write
 from hub.errors import CodecError
@@ -457,6 +458,7 @@ class Hl7Codec(Codec):
 
     name: ClassVar[str] = "hl7v2"
     content_type: ClassVar[str] = "application/hl7-v2"
+    joins: ClassVar[tuple[str, ...]] = BATCHES
 
     def decode(self, raw: bytes, *, encoding: str = "") -> Hl7Message:
         body = _unframed(raw) if b"\x1c" in raw[-8:] else raw
@@ -487,6 +489,8 @@ class Hl7Codec(Codec):
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         if not isinstance(tree, Hl7Message):
+            if isinstance(tree, Hl7Batch):
+                return tree.written(lambda message: self.encode(message, encoding=encoding), encoding)
             raise CodecError(
                 t(
                     f"an HL7 message is needed, not {type(tree).__name__}",
@@ -496,6 +500,9 @@ class Hl7Codec(Codec):
         if not tree.changed and not encoding:
             return tree.raw
         return write(tree, encoding)
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return Hl7Batch(trees, way, joint)
 
     def envelope(self, tree: Any) -> tuple[str, str]:
         """(``ADT^A01``, MSH-10): MSH-9.1 and MSH-9.2, the event from EVN-1 where MSH-9 lacks it (HL7 before 2.3.1)."""

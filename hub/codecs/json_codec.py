@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, NoReturn
 
 import orjson
 
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.errors import CodecError
 from hub.i18n import t
 
@@ -43,6 +44,7 @@ class JsonCodec(Codec):
 
     name: ClassVar[str] = "json"
     content_type: ClassVar[str] = "application/json"
+    joins: ClassVar[tuple[str, ...]] = ("array",)
 
     def decode(self, raw: bytes, *, encoding: str = "") -> Any:
         data = _utf8(raw, encoding)
@@ -87,6 +89,9 @@ class JsonCodec(Codec):
                     code="json.charset",
                 ) from error
         return out
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return list(trees)
 
 
 def _decimal(value: Any) -> orjson.Fragment:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hub.codecs import text_charset
-from hub.codecs.base import Codec
+from hub.codecs.base import Codec, Joint
 from hub.codecs.json_codec import JsonCodec
-from hub.codecs.records import MAX_ROWS, too_many_rows
+from hub.codecs.records import JOINED_ROWS, MAX_ROWS, joined_rows, too_many_rows
 from hub.errors import CodecError
 from hub.i18n import t
 
@@ -25,6 +26,7 @@ class JsonLinesCodec(Codec):
 
     name: ClassVar[str] = "jsonl"
     content_type: ClassVar[str] = "application/x-ndjson"
+    joins: ClassVar[tuple[str, ...]] = JOINED_ROWS
 
     def decode(self, raw: bytes, *, encoding: str = "") -> Any:
         data = text_charset.decode(raw, encoding, self.name).encode("utf-8") if encoding else raw.removeprefix(_BOM)
@@ -43,6 +45,9 @@ class JsonLinesCodec(Codec):
             except CodecError as error:
                 raise _at_line(error, number) from error
         return {"rows": rows}
+
+    def join(self, trees: Sequence[Any], way: str, joint: Joint) -> Any:
+        return joined_rows(trees, self.name)
 
     def encode(self, tree: Any, *, encoding: str = "") -> bytes:
         rows = tree.get("rows") if isinstance(tree, dict) else tree

@@ -16,6 +16,7 @@ from hub.i18n import t
 from hub.masking import mask_text
 
 __all__ = [
+    "JOINED_ROWS",
     "MAX_CELLS",
     "MAX_COLUMNS",
     "MAX_ROWS",
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "cell_text",
     "columns_of",
+    "joined_rows",
     "looks_like_names",
     "most_rows",
     "place_of_row",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+#: The one way in which documents of records are joined.
+JOINED_ROWS = ("rows",)
 #: Most records of one message.
 MAX_ROWS = 1_000_000
 #: Most columns of a table, as in Excel.
@@ -84,6 +88,17 @@ def rows_of(tree: Any, codec: str) -> list[Row]:
                 code=f"{codec}.tree",
             )
     return rows
+
+
+def joined_rows(trees: Iterable[Any], codec: str) -> dict[str, Any]:
+    """The records of several trees in one; an object without ``rows`` is a record itself."""
+    rows: list[Any] = []
+    for tree in trees:
+        found = tree.get("rows", [tree]) if isinstance(tree, dict) else tree
+        rows += found if isinstance(found, list) else [found]
+    if len(rows) > MAX_ROWS:
+        raise too_many_rows(codec)
+    return {"rows": rows}
 
 
 def most_rows(width: int) -> int:

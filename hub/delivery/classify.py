@@ -11,7 +11,7 @@ from hub.errors import CodecError, HubError, SendError
 from hub.i18n import t
 from hub.mapping import Context, compile_expression
 from hub.masking import mask_text
-from hub.message import Outcome
+from hub.message import Awaited, Outcome
 
 __all__ = ["Classifier", "Verdict"]
 
@@ -31,6 +31,7 @@ class Verdict:
     error: str = ""
     step: str = ""  # the step that failed; "" when none did
     retry_after: float = 0.0  # seconds the target asked for
+    awaited: Awaited | None = None  # what the target will answer later
 
     @classmethod
     def of_send_error(cls, error: SendError) -> Verdict:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from hub.api import Bound, Sender
 from hub.contract import DeliveryConfig
+from hub.delivery.asking import TakesIn
+from hub.delivery.budget import Budget
+from hub.delivery.collecting import CollectingTarget
 from hub.delivery.plan import Plan, World
-from hub.delivery.target import Budget, Settled, Target
+from hub.delivery.target import Settled, Target
 from hub.logs import get_logger
-from hub.message import Delivery
+from hub.message import Awaited, Delivery
 from hub.metrics import Metrics
 from hub.store.base import Store
 
@@ -25,6 +28,8 @@ __all__ = ["DeliveryEngine"]
 log = get_logger(__name__)
 
 SWEEP_S = 1.0
+#: Time calls under way get when a target begins, or ceases, to collect; the others go on from the store.
+REPLACE_GRACE_S = 10.0
 
 
 class DeliveryEngine:
@@ -41,7 +46,9 @@ class DeliveryEngine:
     ) -> None:
         self.targets: dict[str, Target] = {}
         self.lookups: Lookups | None = None  # set before the first target is added
+        self.intake: TakesIn | None = None  # set before the first target is added
         self.checking: CheckService | None = None  # set before an interface that has checks is used
+        self.on_awaited: Callable[[Awaited], None] | None = None  # told of what is committed as awaiting a later answer
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -74,7 +81,8 @@ class DeliveryEngine:
 
     async def add(self, bound: Bound, world: World) -> None:
         """Bring up a target that was not there before."""
-        target = Target(
+        kind = Target if bound.contract.collect is None else CollectingTarget
+        target = kind(
             self.plan(bound, world),
             self._make_sender(bound),
             self._store,
@@ -82,7 +90,9 @@ class DeliveryEngine:
             budget=self._budget,
             stats=self._metrics.outbound(bound.place),
             keep_bodies=self._keep_bodies,
+            intake=self.intake,
         )
+        target.on_awaited = self._awaited
         await target.start(backlog=bool(self._backlog.get(bound.place)))
         self._backlog.pop(bound.place, None)
         self.targets[bound.place] = target
@@ -90,6 +100,11 @@ class DeliveryEngine:
     async def replace(self, bound: Bound, world: World, *, keep_sender: bool) -> None:
         """Use the new plan from the next attempt on; with other connection options, new connections as well."""
         target = self.targets[bound.place]
+        if isinstance(target, CollectingTarget) is (bound.contract.collect is None):
+            await self.remove(bound.place, REPLACE_GRACE_S)
+            await self.add(bound, world)
+            self.targets[bound.place].waiters.update(target.waiters)
+            return
         old = target.sender
         if keep_sender:
             target.replan(self.plan(bound, world), old)
@@ -113,6 +128,10 @@ class DeliveryEngine:
             target.offer(delivery, waiter)
         else:
             self._backlog[delivery.target] = self._backlog.get(delivery.target, 0) + 1
+
+    def _awaited(self, awaited: Awaited) -> None:
+        if self.on_awaited is not None:
+            self.on_awaited(awaited)
 
     def insist(self, delivery: Delivery) -> None:
         """An operator set this delivery going again."""

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from hub.api import Bound, Codec
-from hub.contract import RetryPolicy, RouteConfig
-from hub.delivery.classify import Classifier
+from hub.api import Bound, Reply
+from hub.contract import RetryPolicy
+from hub.delivery.asking import Asking
+from hub.delivery.awaiting import Awaiting
+from hub.delivery.classify import Classifier, Verdict
+from hub.delivery.composing import Composer
+from hub.delivery.item_verdicts import ItemVerdicts
+from hub.delivery.steps import Prepared, StepError, World, decode_message
 from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text
-from hub.mapping import CompiledMapping, Context, MappingLibrary, compile_expression
+from hub.mapping import CompiledMapping, Context, compile_expression
+from hub.mapping.runtime import MESSAGE_KEYS, message_value
 from hub.message import CheckRecord, Delivery, Message
 
 if TYPE_CHECKING:
@@ -21,60 +27,32 @@ if TYPE_CHECKING:
     from hub.checking.service import CheckService
     from hub.delivery.lookups import Answers, Lookups
 
-__all__ = ["OFF_LOOP_BYTES", "Plan", "Prepared", "StepError", "World", "decode_message"]
+__all__ = [
+    "OFF_LOOP_BYTES",
+    "Plan",
+    "Prepared",
+    "StepError",
+    "World",
+    "decode_message",
+    "request_values",
+    "variables_of",
+]
 
 
 #: Decoding, mapping or checking a body this large would hold up the event loop; it is done in a thread.
 OFF_LOOP_BYTES = 256 << 10
 
 
-class World(Protocol):
-    """The part of a deployment that deliveries need."""
-
-    @property
-    def inbound(self) -> Mapping[str, Bound]: ...
-    @property
-    def outbound(self) -> Mapping[str, Bound]: ...
-    @property
-    def routes(self) -> Mapping[str, RouteConfig]: ...
-    @property
-    def mappings(self) -> MappingLibrary: ...
-    @property
-    def codecs(self) -> Mapping[str, Codec]: ...
+def request_values(request: Message) -> dict[str, Any]:
+    """What ``$request`` is: the envelope of the message that was answered."""
+    return {key: message_value(request, key) for key in MESSAGE_KEYS}
 
 
-class StepError(Exception):
-    """A step before sending failed: the hub's own work, so trying again changes nothing until somebody mends it."""
-
-    def __init__(self, step: str, error: HubError, check: CheckRecord | None = None) -> None:
-        super().__init__(str(error))
-        self.step = step
-        self.error = error
-        self.check = check
-
-
-@dataclass(slots=True)
-class Prepared:
-    bodies: list[bytes]  # several: the mapping splits; none: its condition does not hold
-    stamp: str  # "name@hash" of the mapping, "" when the bytes go out as received
-    idempotency_key: str
-
-
-def decode_message(message: Message, world: World) -> Any:
-    """The decoded tree of a message; decoded once, then shared by all its deliveries."""
-    if message.tree is None:
-        source = world.inbound.get(message.source)
-        if source is not None and source.codec.name == message.codec:
-            codec: Codec | None = source.codec  # with the options of the interface
-        else:
-            codec = world.codecs.get(message.codec)
-        if codec is None:
-            raise HubError(
-                t(f"codec {message.codec!r} is not installed", f"未安装编解码器 {message.codec!r}"),
-                code="codec.missing",
-            )
-        message.tree = codec.decode(message.raw, encoding=source.contract.encoding if source else "")
-    return message.tree
+def variables_of(message: Message | None, target: str) -> dict[str, Any]:
+    """The variables a mapping of a message to a target can see."""
+    if message is None or message.request is None:
+        return {"target": target}
+    return {"target": target, "request": request_values(message.request)}
 
 
 class Plan:
@@ -94,6 +72,13 @@ class Plan:
         self._lookups = lookups
         self.retry = bound.contract.retry or default_retry
         self.classifier = Classifier(bound, world.codecs)
+        self.awaiting = Awaiting(bound, world.codecs) if bound.contract.callback is not None else None
+        collect = bound.contract.collect
+        self.composer = Composer(self, world, collect) if collect is not None else None
+        items = collect.items if collect is not None else None
+        self.item_verdicts = ItemVerdicts(bound, world, items) if items is not None else None
+        results = bound.contract.results
+        self.asking = Asking(bound, world, results) if results is not None else None
         self._world = world
 
     def mapping(self, route: str) -> CompiledMapping | None:
@@ -117,7 +102,7 @@ class Plan:
     async def look_up(self, mapping: CompiledMapping, delivery: Delivery, now_us: int) -> Answers:
         """What the lookups of a mapping find; raises :class:`StepError` and :class:`~hub.delivery.lookup_readings.LookupFailed`."""
         assert self._lookups is not None  # noqa: S101 - asked of with_lookups
-        variables = {"target": delivery.target}
+        variables = variables_of(delivery.message, delivery.target)
         context = Context(settings=self.bound.settings, message=delivery.message, now_us=now_us, variables=variables)
         try:
             return await self._lookups.answers(mapping, delivery, context, self._world)
@@ -127,55 +112,87 @@ class Plan:
     def prepare(self, delivery: Delivery, now_us: int, found: Mapping[str, Any] | None = None) -> Prepared:
         """Decode, map and encode; raises :class:`StepError`. Repeatable: the same message and mapping give the same bytes.
 
-        ``found``: what the lookups of the mapping found.
+        ``found``: what the lookups of the mapping found. Where calls carry several messages, this is one that carries it alone.
         """
         message = delivery.message
         assert message is not None  # noqa: S101 - loaded by the caller
-        contract = self.bound.contract
-        context = Context(
-            settings=self.bound.settings,
-            message=message,
-            now_us=now_us,
-            variables={"target": delivery.target, **(found or {})},
-        )
-        key = id_text(delivery.id)
-        try:
-            if contract.idempotency:
-                read = compile_expression(contract.idempotency, message.codec, key=f"{self.bound.place}.idempotency")
-                found = read(decode_message(message, self._world), context)
-                if found not in (None, ""):
-                    key = f"{found}-{delivery.part}" if delivery.part else str(found)
-        except HubError as error:
-            raise StepError("decode", error) from error
+        if self.composer is not None:
+            return self.composer.alone(delivery, now_us, found)
+        context = self.context(delivery, now_us, found)
+        key = self.idempotency_key(delivery, context)
         if delivery.payload is not None:
             return Prepared([delivery.payload], "", key)
+        mapping = self.mapping_of(delivery)
+        if mapping is None:
+            return Prepared([message.raw], "", key)
+        outputs = self.outputs(mapping, message, context)
+        codec = self.bound.codec
+        try:
+            bodies = [codec.encode(output, encoding=self.bound.contract.encoding) for output in outputs]
+        except HubError as error:
+            raise StepError("encode", error) from error
+        return Prepared(bodies, mapping.stamp, key)
+
+    def context(self, delivery: Delivery, now_us: int, found: Mapping[str, Any] | None = None) -> Context:
+        """What the expressions and mappings for a delivery see besides the message."""
+        message = delivery.message
+        variables = {**variables_of(message, delivery.target), **(found or {})}
+        return Context(settings=self.bound.settings, message=message, now_us=now_us, variables=variables)
+
+    def idempotency_key(self, delivery: Delivery, context: Context) -> str:
+        expression, message = self.bound.contract.idempotency, context.message
+        if not expression or message is None:
+            return id_text(delivery.id)
+        try:
+            read = compile_expression(expression, message.codec, key=f"{self.bound.place}.idempotency")
+            value = read(decode_message(message, self._world), context)
+        except HubError as error:
+            raise StepError("decode", error) from error
+        if value in (None, ""):
+            return id_text(delivery.id)
+        return f"{value}-{delivery.part}" if delivery.part else str(value)
+
+    def mapping_of(self, delivery: Delivery) -> CompiledMapping | None:
+        """The mapping of a delivery; None when its bytes go out as received. Raises :class:`StepError` where neither will do."""
+        message = delivery.message
+        assert message is not None  # noqa: S101 - loaded by the caller
         try:
             mapping = self.mapping(delivery.route)
         except HubError as error:
             raise StepError("map", error) from error
         if mapping is None:
             self._check_as_received(message, delivery.route)
-            return Prepared([message.raw], "", key)
-        if mapping.source_codec not in ("", message.codec):
+        elif mapping.source_codec not in ("", message.codec):
             text = t(
                 f"mapping {mapping.name} reads {mapping.source_codec}, the message is {message.codec}",
                 f"映射 {mapping.name} 读取 {mapping.source_codec}，而消息格式为 {message.codec}",
             )
             raise StepError("map", HubError(text, code="mapping.codec"))
+        return mapping
+
+    def tree(self, message: Message) -> Any:
+        """What a message decodes to; raises :class:`StepError`."""
         try:
-            tree = decode_message(message, self._world)
+            return decode_message(message, self._world)
         except HubError as error:
             raise StepError("decode", error) from error
+
+    def outputs(self, mapping: CompiledMapping, message: Message, context: Context) -> list[Any]:
+        """What a mapping makes of a message; raises :class:`StepError`."""
+        tree = self.tree(message)
         try:
-            outputs = mapping.run(tree, context)
+            return mapping.run(tree, context)
         except HubError as error:
             raise StepError("map", error) from error
-        codec = self.bound.codec
-        try:
-            bodies = [codec.encode(output, encoding=contract.encoding) for output in outputs]
-        except HubError as error:
-            raise StepError("encode", error) from error
-        return Prepared(bodies, mapping.stamp, key)
+
+    def note_awaited(
+        self, verdict: Verdict, delivery: Delivery, sent: bytes, reply: Reply | None, started_us: int, took_us: int
+    ) -> None:
+        """Add to the verdict on a call the answer that is awaited from now on."""
+        message = delivery.message
+        if self.awaiting is not None and message is not None:
+            tree = partial(decode_message, message, self._world)
+            self.awaiting.note(verdict, delivery, sent, reply, tree, started_us, started_us + took_us)
 
     async def check(self, checks: Checks, delivery: Delivery, body: bytes, now_us: int) -> CheckRecord:
         """What ``validate`` finds in the bytes that are to be sent.
@@ -185,7 +202,7 @@ class Plan:
         """
         assert self._checking is not None  # noqa: S101 - made with the first interface that has checks
         bound = self.bound
-        variables = {"target": delivery.target}
+        variables = variables_of(delivery.message, delivery.target)
         context = Context(settings=bound.settings, message=delivery.message, now_us=now_us, variables=variables)
         encoding = bound.contract.encoding
         try:
@@ -200,7 +217,8 @@ class Plan:
     def _check_as_received(self, message: Message, route: str) -> None:
         """Bytes of another format go out unmapped only where a route says so (``mapping: ''``)."""
         rule = self._world.routes.get(route)
-        wanted = rule is not None and rule.mapping == ""
+        collect = self.bound.contract.collect
+        wanted = (rule is not None and rule.mapping == "") or (collect is not None and bool(collect.mapping))
         if not wanted and message.codec != self.bound.codec.name:
             text = t(
                 f"the target takes {self.bound.codec.name}, the message is {message.codec}, and there is no mapping",

@@ -1,7 +1,7 @@
 """The queue of one target: arrival order within an ordering key, no order and no waiting between keys.
 
 Only a window of the target's open deliveries is in memory; the rest waits in the store. The queue says which ones it did not
-take (``behind``) and the feeder (in :mod:`hub.delivery.target`) brings them when there is room. Everything here is plain
+take (``behind``) and the feeder (:mod:`hub.delivery.feeder`) brings them when there is room. Everything here is plain
 bookkeeping on the event loop: no I/O, no clock.
 """
 
