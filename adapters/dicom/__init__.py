@@ -20,6 +20,7 @@ class DicomAdapter(Adapter):
     name: ClassVar[str] = "dicom"
     listen_options: ClassVar[type[BaseModel] | None] = DicomListen
     connect_options: ClassVar[type[BaseModel] | None] = DicomConnect
+    opaque: ClassVar[bool] = False
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return DicomReceiver(bound, intake)

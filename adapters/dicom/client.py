@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pynetdicom import AE
 from pynetdicom._globals import MODE_REQUESTOR
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import T_CONNECT, AddressInformation
@@ -176,7 +176,8 @@ def exchange(
             raise Lost(late=True) from None
         if message is None:
             raise Lost
-        if isinstance(message, C_STORE) and message.is_valid_request:  # C-GET: an object comes
+        # C-GET: an object comes. Storage commitment: the result of a request.
+        if isinstance(message, C_STORE | N_EVENT_REPORT) and message.is_valid_request:
             association.service.serve(association, message, association._accepted_cx[cast(int, number)])
         elif message.MessageIDBeingRespondedTo == request.MessageID and message.Status is not None:
             yield message

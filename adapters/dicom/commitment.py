@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
+from adapters.dicom.call_commit import COMMITMENT, COMMITMENT_INSTANCE
 from adapters.dicom.client import Lost, NoService, Target, exchange, open_association, release
 from adapters.dicom.model import bare, read_bare
 from adapters.dicom.network import HubAssociation, context_of, local_entity
@@ -24,13 +25,10 @@ from hub.masking import mask_text
 if TYPE_CHECKING:
     from adapters.dicom.receiver import DicomReceiver
 
-__all__ = ["COMMITMENT", "Commitments"]
+__all__ = ["Commitments"]
 
 log = get_logger(__name__)
 
-COMMITMENT = "1.2.840.10008.1.20.1"
-#: Well-known SOP instance (PS3.4, J.3.5).
-_INSTANCE = "1.2.840.10008.1.20.1.1"
 _REQUEST = 1
 _ALL_KEPT, _SOME_FAILED = 1, 2
 _PROCESSING, _BUSY, _NO_ACTION = 0x0110, 0x0213, 0x0123
@@ -57,7 +55,7 @@ class Commitments:
         response: Any = N_ACTION()
         response.MessageIDBeingRespondedTo = request.MessageID
         response.AffectedSOPClassUID = COMMITMENT
-        response.AffectedSOPInstanceUID = _INSTANCE
+        response.AffectedSOPInstanceUID = COMMITMENT_INSTANCE
         response.ActionTypeID = request.ActionTypeID
         said = ""
         try:
@@ -142,7 +140,7 @@ class Commitments:
             report = N_EVENT_REPORT()
             report.MessageID = 1
             report.AffectedSOPClassUID = COMMITMENT
-            report.AffectedSOPInstanceUID = _INSTANCE
+            report.AffectedSOPInstanceUID = COMMITMENT_INSTANCE
             report.EventTypeID = _SOME_FAILED if failed else _ALL_KEPT
             explicit = str(agreed.transfer_syntax[0]) == _EXPLICIT
             report.EventInformation = BytesIO(bare(information, explicit=explicit))

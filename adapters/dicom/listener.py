@@ -7,18 +7,23 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from pynetdicom import AE
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import _STORAGE_CLASSES
 from pynetdicom.transport import AddressInformation, RequestHandler, ThreadedAssociationServer
 
-from adapters.dicom.network import HubAssociation, Service, Socket, shut
+from adapters.dicom.network import HubAssociation, Service, Socket, context_of, shut
+from hub.api import HubError
+from hub.i18n import t
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "cannot_listen", "storage_contexts", "verification_context"]
 
+_VERIFICATION = "1.2.840.10008.1.1"
+_UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 _LOOK_S = 0.05
 #: For a last word to the peer.
 _FAREWELL_S = 0.5
@@ -146,3 +151,31 @@ class Listener(ThreadedAssociationServer):
         for association in left:
             association.join(_FAREWELL_S * 10)
             association.dul.join(_FAREWELL_S * 10)
+
+
+def verification_context() -> PresentationContext:
+    """C-ECHO."""
+    return context_of(_VERIFICATION, _UNCOMPRESSED)
+
+
+def storage_contexts(more: Sequence[str] = ()) -> list[PresentationContext]:
+    """C-ECHO and every storage SOP class of the standard, and ``more``, in every transfer syntax, uncompressed ones preferred."""
+    every = [*_UNCOMPRESSED, *(one for one in ALL_TRANSFER_SYNTAXES if one not in _UNCOMPRESSED)]
+    classes = dict.fromkeys([*_STORAGE_CLASSES.values(), *more])
+    return [verification_context(), *(context_of(uid, every) for uid in classes)]
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> HubError:
+    """What to tell of a port that can't be opened."""
+    reason = error.strerror or str(error)
+    return HubError(
+        t(
+            f"can't listen on {host}:{port}: {reason}",
+            f"无法监听 {host}:{port}：{reason}",
+        ),
+        code="dicom.listen",
+        remedy=t(
+            "choose a free port and an address of this machine; ports below 1024 (DICOM's 104) need a privilege",
+            "请选择空闲端口和本机地址；1024 以下的端口（如 104）需要特权",
+        ),
+    )

@@ -11,7 +11,7 @@ from adapters.access import check_allow
 from adapters.tls import ClientTls, ServerTls
 from hub.contract import Duration, Size
 
-__all__ = ["DicomConnect", "DicomListen", "Peer"]
+__all__ = ["DicomConnect", "DicomListen", "Peer", "Receive"]
 
 
 def _title(value: str) -> str:
@@ -56,10 +56,11 @@ class DicomListen(_Options):
         "default: this machine only, and only where host is a loopback address",
     )
     tls: ServerTls | None = None
-    services: list[Literal["store", "mpps", "commitment", "worklist", "find"]] = Field(
+    services: list[Literal["store", "mpps", "commitment", "results", "worklist", "find"]] = Field(
         ["store"],
         min_length=1,
         description="store: C-STORE; mpps: N-CREATE and N-SET of procedure steps; commitment: storage commitment; "
+        "results: of storage commitments that the hub has asked this AE for; "
         "worklist and find: C-FIND, with style: request and codec: json",
     )
     sop_classes: list[Uid] = Field(
@@ -100,6 +101,24 @@ class DicomListen(_Options):
         return self
 
 
+class Receive(_Options):
+    """Where the objects of a C-MOVE come: a port of the sender's own, which the target knows by our ``destination``."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every IPv4 address of the machine")
+    port: int = Field(ge=0, le=65535, description="0 takes a free port, shown in the status")
+    allow: list[str] = Field(
+        default_factory=list,
+        description="addresses and networks (CIDR) that may connect, * for everybody; "
+        "default: this machine only, and only where host is a loopback address",
+    )
+    tls: ServerTls | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Receive:
+        check_allow(self.host, self.allow)
+        return self
+
+
 class DicomConnect(_Options):
     """``connect`` of a DICOM interface."""
 
@@ -108,24 +127,36 @@ class DicomConnect(_Options):
     called: Title = Field(description="AE title of the target")
     calling: Title = Field("TONGQU", description="our AE title")
     tls: ClientTls | None = None
-    service: Literal["store", "find", "worklist", "move", "get", "mpps"] = Field(
+    service: Literal["store", "find", "worklist", "move", "get", "mpps", "commitment"] = Field(
         "store",
         description="what a call is: C-STORE of the body; C-FIND, C-MOVE, C-GET by the keys in the body; "
-        "N-CREATE or N-SET of a procedure step",
+        "N-CREATE or N-SET of a procedure step; commitment: storage commitment of the objects that the body names",
     )
     model: Literal["study", "patient"] = Field("study", description="find, move, get: the information model")
     destination: Title | None = Field(None, description="move: AE title that gets the objects, e.g. ours")
+    receive: Receive | None = Field(
+        None, description="move: the objects come to us, into files; without it they go to another AE"
+    )
     max_answers: int = Field(5000, ge=1, description="find: further answers are cancelled and the call fails")
+    ask_again: Duration = Field(
+        3600.0, gt=0, description="commitment: a result that has not come for so long is asked for anew"
+    )
     connections: int = Field(2, ge=1, le=64, description="associations at once; each makes one call at a time")
     connect_timeout: Duration = Field(5.0, gt=0, description="longest time to connect, TLS included")
     associate_timeout: Duration = Field(10.0, gt=0, description="longest wait for an association to be accepted")
     idle_timeout: Duration = Field(30.0, gt=0, description="an unused association is released after so long")
     max_pdu: Size = Field(128 << 10, ge=4 << 10, le=1 << 20, description="largest PDU we ask for, bytes")
-    max_object: Size = Field(4 << 30, ge=1 << 10, description="get: largest object, bytes")
-    keep: Duration = Field(180 * 86400.0, gt=0, description="get: how long the files of objects stay")
+    max_object: Size = Field(4 << 30, ge=1 << 10, description="get, move with receive: largest object, bytes")
+    keep: Duration = Field(
+        180 * 86400.0,
+        gt=0,
+        description="get, move with receive: how long the files of objects stay; commitment: how long results are remembered",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> DicomConnect:
         if (self.service == "move") != (self.destination is not None):
             raise ValueError("move, and only move, needs a destination")
+        if self.receive is not None and self.service != "move":
+            raise ValueError("receive is for the service move")
         return self

@@ -17,7 +17,7 @@ from adapters.dicom.model import as_fields, bare, dumps, plain, read_bare, read_
 from adapters.dicom.network import HubAssociation
 from adapters.dicom.status import CANCELLED
 from adapters.dicom.storage import comment
-from hub.api import CodecError, HubError, StoreBusy, TransientError
+from hub.api import CodecError, ExchangeError, HubError, StoreBusy, TransientError
 from hub.codecs.dicom_dictionary import keyword_of, parse_name
 from hub.codecs.dicom_set import DicomTree
 from hub.i18n import t
@@ -63,7 +63,8 @@ class Queries:
             self._receiver.refuse(association, b"", error)
             return association.answer(_response(request, _MISMATCH, error.text), context)
         except HubError as error:
-            busy = isinstance(error, StoreBusy | TransientError)
+            passing = isinstance(error, ExchangeError) and error.passing
+            busy = passing or isinstance(error, StoreBusy | TransientError)
             return association.answer(_response(request, _BUSY if busy else _FAILED, error.text), context)
         for data_set in encoded:
             if request.MessageID in association.dimse.cancel_req:

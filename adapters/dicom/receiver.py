@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from typing import Any
 
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE, N_ACTION, N_CREATE, N_SET
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE, N_ACTION, N_CREATE, N_EVENT_REPORT, N_SET
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import _STORAGE_CLASSES
 
 from adapters.access import AllowList
-from adapters.dicom.commitment import COMMITMENT, Commitments
-from adapters.dicom.listener import Listener
-from adapters.dicom.network import HubAssociation, Service, context_of, local_entity
+from adapters.dicom.call_commit import hear
+from adapters.dicom.commitment import Commitments
+from adapters.dicom.commitment_requests import CommitmentRequests
+from adapters.dicom.door import Door
+from adapters.dicom.entity import contexts_of, entity_of
+from adapters.dicom.listener import Listener, cannot_listen
+from adapters.dicom.network import HubAssociation, Service
 from adapters.dicom.objects import Incoming, ObjectFolder
 from adapters.dicom.options import DicomListen
-from adapters.dicom.queries import Queries, find_classes
+from adapters.dicom.queries import Queries
 from adapters.dicom.state import State
-from adapters.dicom.steps import STEP, Steps
-from adapters.dicom.storage import index_message, instance_of, message_of, response_to, status_of
+from adapters.dicom.steps import Steps
+from adapters.dicom.storage import instance_of, message_of, response_to, status_of
+from adapters.dicom.studies import Studies
 from adapters.tls import server_context
 from hub.api import Bound, HubError, IntakePort, Receipt, Receiver, StoreBusy
 from hub.i18n import t
@@ -40,14 +42,10 @@ __all__ = ["DicomReceiver"]
 
 log = get_logger(__name__)
 
-_VERIFICATION = "1.2.840.10008.1.1"
 _UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 _HANDSHAKE_S = 10.0
 _TICK_S = 0.25
-#: After an index message the store could not take.
-_AGAIN_S = 1.0
 _CLEAN_EVERY_S = 86400.0
-_TELL_EVERY_S = 1.0
 #: Longest wait for a receipt: a request-style exchange has a time limit of its own.
 _RECEIPT_S = 600.0
 
@@ -62,9 +60,10 @@ class DicomReceiver(Receiver, Service):
         self.bound = bound
         self.options = options
         self._intake = intake
-        self._allow = AllowList(options.allow)
+        self._door = Door(AllowList(options.allow), self._record)
         self._objects = ObjectFolder(bound.data, bound.place, options.inline, options.max_object)
         self._state: State | None = None
+        self._requests: CommitmentRequests | None = None
         self._steps = Steps(self)
         self._queries = Queries(self)
         self._commitments = Commitments(self)
@@ -72,12 +71,10 @@ class DicomReceiver(Receiver, Service):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers: concurrent.futures.ThreadPoolExecutor | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._studies: dict[HubAssociation, set[str]] = {}  # what each association has brought
-        self._quiet: dict[str, float] = {}  # study -> loop time when its index message is due
+        self._studies = Studies(options, self._tell)
         self._waiting: set[concurrent.futures.Future[Receipt]] = set()
-        self._told = -_TELL_EVERY_S
         self._stopping = False
-        self._stored = self._refused = self._strangers = self._rejected = self._indexed = 0
+        self._stored = self._refused = 0
 
     # -- Receiver ------------------------------------------------------------------------------------------------
 
@@ -91,21 +88,21 @@ class DicomReceiver(Receiver, Service):
         try:
             unfinished = await loop.run_in_executor(self._workers, self._open)
             self._listener = Listener(
-                self._entity(),
+                entity_of(options),
                 (options.host, options.port),
-                self._contexts(),
+                contexts_of(options),
                 self,
                 tls=context,
                 permits=self._permits,
-                on_bad_tls=self._bad_tls,
+                on_bad_tls=self._door.bad_tls,
                 handshake=_HANDSHAKE_S,
                 pdu_seconds=options.pdu_timeout,
                 backlog=options.backlog,
             )
         except OSError as error:
             self._release()
-            raise _cannot_listen(options, error) from error
-        self._quiet = dict.fromkeys(unfinished, loop.time() + options.index_after)
+            raise cannot_listen(options.host, options.port, error) from error
+        self._studies.begin(unfinished, loop)
         self._listener.start()
         self._ticker = loop.create_task(self._tick())
 
@@ -140,10 +137,10 @@ class DicomReceiver(Receiver, Service):
             "associations": len(listener.associations) if listener is not None else 0,
             "stored": self._stored,
             "refused": self._refused,
-            "not_allowed": self._strangers,
-            "rejected": self._rejected,
-            "index_messages": self._indexed,
-            "studies_under_way": len(self._quiet),
+            "not_allowed": self._door.strangers,
+            "rejected": self._door.rejected,
+            "index_messages": self._studies.told,
+            "studies_under_way": self._studies.under_way,
             "commitments_open": self._commitments.open,
         }
 
@@ -226,6 +223,8 @@ class DicomReceiver(Receiver, Service):
             self._steps.serve(association, request, context)
         elif isinstance(request, N_ACTION) and "commitment" in services:
             self._commitments.serve(association, request, context)
+        elif isinstance(request, N_EVENT_REPORT) and self._requests is not None:
+            hear(self._requests, association, request, context)
         else:
             response = type(request)()
             response.MessageIDBeingRespondedTo = request.MessageID
@@ -237,27 +236,8 @@ class DicomReceiver(Receiver, Service):
         if message is not None and isinstance(message.data_set, Incoming):
             message.data_set.discard()
         if association.is_rejected:
-            self._rejected += 1
-            asked = association.requestor.primitive
-            calling, called = (asked.calling_ae_title.strip(), asked.called_ae_title.strip()) if asked else ("", "")
-            self._tell_rejection(
-                association.peer,
-                HubError(
-                    t(
-                        f"the association of {mask_text(calling)} for {mask_text(called)} was rejected",
-                        f"已拒绝 {mask_text(calling)} 对 {mask_text(called)} 的关联请求",
-                    ),
-                    code="dicom.rejected",
-                    remedy=t(
-                        "see ae_title, calling and max_associations of the interface",
-                        "请检查接口的 ae_title、calling 与 max_associations",
-                    ),
-                ),
-            )
-        brought = self._studies.pop(association, None)
-        if brought and self.options.index_at_end and self._loop is not None:
-            elsewhere = set().union(*list(self._studies.values()))
-            self._call_soon(self._due_now, brought - elsewhere)
+            self._door.turned_away(association)
+        self._studies.ended(association)
 
     def _store(self, association: HubAssociation, request: Any, context: PresentationContext) -> None:
         incoming: Incoming = request.DataSet
@@ -269,7 +249,7 @@ class DicomReceiver(Receiver, Service):
             if error is None and self._remembers:
                 instance = instance_of(tree)
                 self.state.add(instance, str(tree.get("PatientID") or ""), str(tree.get("AccessionNumber") or ""))
-                self._brought(association, instance.study)
+                self._studies.brought(association, instance.study)
         except OSError as reason:
             error = reason
         except HubError as reason:
@@ -289,27 +269,11 @@ class DicomReceiver(Receiver, Service):
             self._stored += 1
         association.answer(response_to(request, status, mask_text(said)), context)
 
-    # -- index messages ------------------------------------------------------------------------------------------
-
-    @property
-    def _indexes(self) -> bool:
-        return bool(self.options.index_after or self.options.index_at_end)
+    # -- in the background ---------------------------------------------------------------------------------------
 
     @property
     def _remembers(self) -> bool:
-        return self._indexes or "commitment" in self.options.services
-
-    def _brought(self, association: HubAssociation, study: str) -> None:
-        if self._indexes and study:
-            self._studies.setdefault(association, set()).add(study)
-            if self.options.index_after:
-                self._call_soon(self._came, study)
-
-    def _came(self, study: str) -> None:
-        self._quiet[study] = asyncio.get_running_loop().time() + self.options.index_after
-
-    def _due_now(self, studies: set[str]) -> None:
-        self._quiet.update(dict.fromkeys(studies, 0.0))
+        return self._studies.wanted or "commitment" in self.options.services
 
     def _call_soon(self, work: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -327,10 +291,9 @@ class DicomReceiver(Receiver, Service):
             if now - cleaned >= _CLEAN_EVERY_S:
                 cleaned = now
                 await self._in_thread(self._clean)
-            for study in [study for study, due in self._quiet.items() if due <= now]:
-                del self._quiet[study]
-                if await self._in_thread(self._tell, study) is False:
-                    self._quiet.setdefault(study, loop.time() + _AGAIN_S)
+            for study in self._studies.due(now):
+                if await self._in_thread(self._studies.tell, self.state, study) is False:
+                    self._studies.again(study)
             if "commitment" in self.options.services and self._commitments.due:
                 await self._in_thread(self._commitments.keep)
             await asyncio.sleep(_TICK_S)
@@ -344,18 +307,8 @@ class DicomReceiver(Receiver, Service):
             log.exception("%s: %s failed", self.bound.place, getattr(work, "__name__", "work"))
             return False
 
-    def _tell(self, study: str) -> bool:
-        """Hand in the index message of a study; False: not now."""
-        made = index_message(self.state, study)
-        if made is None:
-            return True
-        raw, number, count = made
-        receipt = self.hand_over(raw, "", number, {"service": "index", "instances": str(count)})
-        if receipt.accepted:
-            self.state.told(study, count)
-            self._indexed += 1
-            return True
-        return not isinstance(receipt.error, StoreBusy)
+    def _tell(self, raw: bytes, number: str, count: int) -> Receipt:
+        return self.hand_over(raw, "", number, {"service": "index", "instances": str(count)})
 
     def _give_up(self) -> None:
         """The time to stop is over: threads that wait for a receipt get none."""
@@ -373,15 +326,20 @@ class DicomReceiver(Receiver, Service):
 
     def _open(self) -> list[str]:
         self._objects.open()
+        if "results" in self.options.services:
+            self._requests = CommitmentRequests(self.bound.data)
         if self._remembers or "mpps" in self.options.services:
             self._state = State(self._objects.root / "state.sqlite")
-            return self._state.unfinished() if self._indexes else []
+            return self._state.unfinished() if self._studies.wanted else []
         return []
 
     def _release(self) -> None:
         state, self._state = self._state, None
         if state is not None:
             state.close()
+        requests, self._requests = self._requests, None
+        if requests is not None:
+            requests.close()
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.shutdown(wait=False)
@@ -399,74 +357,8 @@ class DicomReceiver(Receiver, Service):
                 remedy=t("correct the interface in plugin.yaml", "请更正 plugin.yaml 中的接口"),
             )
 
-    def _entity(self) -> AE:
-        options = self.options
-        entity = local_entity(
-            options.ae_title,
-            max_pdu=options.max_pdu,
-            acse=options.pdu_timeout,
-            dimse=options.pdu_timeout,
-            network=options.idle_timeout,
-        )
-        entity.maximum_associations = options.max_associations
-        entity.require_called_aet = not options.any_called
-        if options.calling:
-            entity.require_calling_aet = list(options.calling)
-        return entity
-
-    def _contexts(self) -> list[PresentationContext]:
-        options = self.options
-        wanted: dict[str, list[str]] = {_VERIFICATION: _UNCOMPRESSED}
-        if "store" in options.services:
-            every = [*_UNCOMPRESSED, *(one for one in ALL_TRANSFER_SYNTAXES if one not in _UNCOMPRESSED)]
-            for uid in [*_STORAGE_CLASSES.values(), *options.sop_classes]:
-                wanted[uid] = every
-        if "mpps" in options.services:
-            wanted[STEP] = _UNCOMPRESSED
-        if "commitment" in options.services:
-            wanted[COMMITMENT] = _UNCOMPRESSED
-        for uid in find_classes(options.services):
-            wanted[uid] = _UNCOMPRESSED
-        return [context_of(uid, syntaxes) for uid, syntaxes in wanted.items()]
-
     def _permits(self, address: str) -> bool:
-        if self._stopping:
-            return False
-        if self._allow.permits(address):
-            return True
-        self._strangers += 1
-        error = HubError(
-            t(f"address {address} may not connect", f"地址 {address} 不允许连接"),
-            code="dicom.not_allowed",
-            remedy=t("add it to allow of the interface", "请将其加入接口的 allow"),
-        )
-        self._tell_rejection(address, error)
-        return False
+        return not self._stopping and self._door.permits(address)
 
-    def _bad_tls(self, address: str, error: Exception) -> None:
-        self._rejected += 1
-        reason = getattr(error, "reason", None) or type(error).__name__
-        text = t(f"no TLS connection with {address}: {reason}", f"无法与 {address} 建立 TLS 连接：{reason}")
-        self._tell_rejection(address, HubError(text, code="tls.handshake"))
-
-    def _tell_rejection(self, remote: str, error: HubError) -> None:
-        """One row of the call log in a while, not one for every try of a scanner."""
-        now = time.monotonic()
-        if now - self._told > _TELL_EVERY_S:
-            self._told = now
-            self._call_soon(partial(self._intake.refuse, self.bound, b"", error, remote=remote))
-
-
-def _cannot_listen(options: DicomListen, error: OSError) -> HubError:
-    reason = error.strerror or str(error)
-    return HubError(
-        t(
-            f"can't listen on {options.host}:{options.port}: {reason}",
-            f"无法监听 {options.host}:{options.port}：{reason}",
-        ),
-        code="dicom.listen",
-        remedy=t(
-            "choose a free port and an address of this machine; ports below 1024 (DICOM's 104) need a privilege",
-            "请选择空闲端口和本机地址；1024 以下的端口（如 104）需要特权",
-        ),
-    )
+    def _record(self, error: HubError, remote: str) -> None:
+        self._call_soon(partial(self._intake.refuse, self.bound, b"", error, remote=remote))

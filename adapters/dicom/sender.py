@@ -11,8 +11,11 @@ from typing import Any
 
 from pynetdicom.dimse_primitives import C_ECHO
 
-from adapters.dicom.calls import Call, Context, make_call
+from adapters.dicom.arrivals import Arrivals
+from adapters.dicom.call import UNCOMPRESSED, Call, Context
+from adapters.dicom.calls import make_call
 from adapters.dicom.client import Lost, NoService, Target, context_for, exchange, lost, open_association, release
+from adapters.dicom.commitment_requests import CommitmentRequests
 from adapters.dicom.network import HubAssociation, Service, break_off, context_of, is_retired, local_entity, shut
 from adapters.dicom.objects import ObjectFolder
 from adapters.dicom.options import DicomConnect
@@ -23,9 +26,9 @@ from hub.i18n import t
 __all__ = ["DicomSender"]
 
 _VERIFICATION = "1.2.840.10008.1.1"
-_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 #: An association may propose 128 contexts (PS3.8, 9.3.2.2): those for what was sent lately are kept.
 _MOST_CONTEXTS = 127
+_CLEAN_EVERY_S = 3600.0
 
 
 class _Kept:
@@ -57,6 +60,9 @@ class DicomSender(Sender):
             network=3600.0,
         )
         self._folder = ObjectFolder(bound.data, bound.place, 0, options.max_object)
+        self._requests: CommitmentRequests | None = None
+        self._fetches = options.service == "get" or options.receive is not None
+        self._arrivals = Arrivals(options, self._folder, bound.place) if options.receive is not None else None
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._idle: list[_Kept] = []
@@ -77,9 +83,12 @@ class DicomSender(Sender):
         )
         self._stopped = False
         self._threads = ThreadPoolExecutor(options.connections + 1, thread_name_prefix="dicom")
-        if options.service == "get":
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._folder.open)
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._folder.clean, options.keep)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._open_files)
+        except BaseException:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+            raise
         self._reaper = asyncio.get_running_loop().create_task(self._reap())
 
     async def stop(self) -> None:
@@ -100,6 +109,10 @@ class DicomSender(Sender):
             for kept in idle:
                 release(kept.association)
             threads.shutdown(wait=True)
+            if self._requests is not None:
+                self._requests.close()
+            if self._arrivals is not None:
+                self._arrivals.stop()
 
         await asyncio.get_running_loop().run_in_executor(None, end)
         self._open.clear()
@@ -131,7 +144,23 @@ class DicomSender(Sender):
             "idle": len(self._idle),
             "opened": self._opened,
             "repeated": self._repeated,
+            **({"receiving": self._arrivals.port} if self._arrivals is not None else {}),
         }
+
+    def _open_files(self) -> None:
+        if self._fetches:
+            self._folder.open()
+        if self._arrivals is not None:
+            self._arrivals.start()
+        if self._options.service == "commitment":
+            self._requests = CommitmentRequests(self._bound.data)
+
+    def _clean(self) -> None:
+        keep = self._options.keep
+        if self._fetches:
+            self._folder.clean(keep)
+        if self._requests is not None:
+            self._requests.clean(keep)
 
     # -- calls; in threads ---------------------------------------------------------------------------------------
 
@@ -150,7 +179,7 @@ class DicomSender(Sender):
 
     def _send(self, outgoing: Outgoing, deadline: float, cancelled: threading.Event) -> Reply:
         try:
-            call = make_call(self._options, outgoing, self._bound.data, self._folder)
+            call = make_call(self._options, outgoing, self._bound.data, self._folder, self._requests, self._arrivals)
         except HubError as error:
             raise PermanentError(error.text, code=error.code) from error
         try:
@@ -178,9 +207,9 @@ class DicomSender(Sender):
             call.close()
 
     def _echo(self, deadline: float, limit: float, _cancelled: threading.Event) -> None:
-        kept = _Kept(self._associate([(_VERIFICATION, _UNCOMPRESSED)], NoService(), deadline))
+        kept = _Kept(self._associate([(_VERIFICATION, UNCOMPRESSED)], NoService(), deadline))
         try:
-            context = context_for(kept.association, _VERIFICATION, _UNCOMPRESSED)
+            context = context_for(kept.association, _VERIFICATION, UNCOMPRESSED)
             if context is None:
                 return  # it accepts associations, if not this service
             request = C_ECHO()
@@ -263,7 +292,8 @@ class DicomSender(Sender):
         release(kept.association)
 
     async def _reap(self) -> None:
-        """Release associations that were idle for too long."""
+        """Release associations that were idle for too long, and clean up."""
+        cleaned = 0.0
         while True:
             await asyncio.sleep(min(1.0, self._options.idle_timeout / 2))
             limit = time.monotonic() - self._options.idle_timeout
@@ -271,6 +301,9 @@ class DicomSender(Sender):
                 old = [kept for kept in self._idle if kept.since < limit]
                 self._idle = [kept for kept in self._idle if kept.since >= limit]
             threads = self._threads
+            if threads is not None and time.monotonic() - cleaned > _CLEAN_EVERY_S:
+                cleaned = time.monotonic()
+                await asyncio.get_running_loop().run_in_executor(threads, self._clean)
             for kept in old:
                 if threads is not None:
                     await asyncio.get_running_loop().run_in_executor(threads, self._leave, kept)

@@ -12,7 +12,7 @@ from pynetdicom.presentation import PresentationContext
 
 from adapters.dicom.model import read_bare
 from adapters.dicom.network import HubAssociation
-from adapters.dicom.objects import file_head
+from adapters.dicom.references import file_head
 from adapters.dicom.storage import comment
 from hub.api import CodecError, HubError, StoreBusy
 from hub.masking import mask_text

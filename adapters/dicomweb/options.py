@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from adapters.access import check_allow
-from adapters.http.options import HttpListen, InboundAuth, OutboundAuth
-from adapters.tls import ClientTls, ServerTls
+from adapters.http.client_options import OutboundAuth
+from adapters.http.option_types import Options
+from adapters.http.server_options import ServerOptions
+from adapters.tls import ClientTls
 from hub.contract import Duration, Size
 
 __all__ = ["DicomWebConnect", "DicomWebListen"]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+class DicomWebListen(ServerOptions):
+    """``listen`` of a DICOMweb interface: the resources of PS3.18 below ``<path>/studies``, ``<path>/series`` and ``<path>/instances``."""
 
-
-class DicomWebListen(_Options):
-    """``listen`` of a DICOMweb interface: STOW-RS at ``<path>/studies`` and ``<path>/studies/{study}``."""
-
-    server: ClassVar[str] = "http"  # may share its port with other interfaces of this server
-
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every IPv4 address of the machine")
-    port: int = Field(0, ge=0, le=65535, description="0 takes a free port, shown in the status")
     path: str = Field("/dicom-web", pattern=r"^(/[\w.~-]+)*$", description="what comes before /studies")
-    auth: InboundAuth = Field(description="required: an interface open to everybody has to say `auth: {type: none}`")
-    allow: list[str] = Field(
-        default_factory=list,
-        description="addresses and networks (CIDR) that may call, * for everybody; "
-        "default: this machine only, and only where host is a loopback address",
+    services: list[Literal["stow", "qido", "wado"]] = Field(
+        ["stow"],
+        min_length=1,
+        description="stow: objects become messages; qido and wado: searches and retrievals go to a target, "
+        "with style: request and codec: json",
     )
-    tls: ServerTls | None = None
     inline: Size = Field(
         256 << 10, ge=0, le=16 << 20, description="objects up to this size are the message; larger ones are files"
     )
     max_object: Size = Field(4 << 30, ge=1 << 10, description="largest object, bytes")
     max_parts: int = Field(10_000, ge=1, description="most objects in one call")
     keep: Duration = Field(180 * 86400.0, gt=0, description="how long the files of objects stay")
-    part_timeout: Duration = Field(60.0, gt=0, description="longest silence while a call comes")
-    max_connections: int = Field(10_000, ge=1, description="further ones are closed at once")
+    part_timeout: Duration = Field(
+        60.0, gt=0, description="longest silence while a call comes, and while a caller does not take what it asked for"
+    )
+    max_answers: int = Field(
+        5000, ge=1, description="qido: most results in one answer, whatever limit the caller names"
+    )
 
     @model_validator(mode="after")
-    def _allow_fits_host(self) -> DicomWebListen:
-        check_allow(self.host, self.allow)
+    def _fits(self) -> Self:
+        if "stow" in self.services and len(set(self.services)) > 1:
+            raise ValueError("qido and wado are answered by a target: they need an interface of their own")
         return self
 
-    @property
-    def http(self) -> HttpListen:
-        """The server's part of it."""
-        return HttpListen(
-            host=self.host,
-            port=self.port,
-            path=f"{self.path}/studies",
-            auth=self.auth,
-            allow=self.allow,
-            tls=self.tls,
-            max_connections=self.max_connections,
-        )
 
-
-class DicomWebConnect(_Options):
+class DicomWebConnect(Options):
     """``connect`` of a DICOMweb interface."""
 
     url: str = Field(description="http:// or https:// address of the service, before /studies")

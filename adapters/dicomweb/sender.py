@@ -13,16 +13,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
-from adapters.dicom.model import dumps, plain, read_json
-from adapters.dicom.objects import IncomingFile, ObjectFolder, file_head, pieces, reference_of
+from adapters.dicom.content import pieces
+from adapters.dicom.model import dumps
+from adapters.dicom.objects import IncomingFile, ObjectFolder
+from adapters.dicom.references import file_head, reference_of
 from adapters.dicom.status import reply_of
 from adapters.dicom.storage import message_of
 from adapters.dicomweb.options import DicomWebConnect
+from adapters.dicomweb.query import keys_of, retrieve_path, search_path
 from adapters.tls import client_context
 from hub.api import (
     Bound,
@@ -35,7 +38,6 @@ from hub.api import (
     TransientError,
     UnreachableError,
 )
-from hub.codecs.dicom_dictionary import keyword_of, parse_name
 from hub.codecs.dicom_read import read_file
 from hub.codecs.dicom_set import DicomTree
 from hub.i18n import t
@@ -46,7 +48,8 @@ __all__ = ["DicomWebSender"]
 _JSON = "application/dicom+json"
 _CHUNK = 256 << 10
 _FAILED, _REASON = "00081198", "00081197"
-_UIDS = (("StudyInstanceUID", "studies"), ("SeriesInstanceUID", "series"), ("SOPInstanceUID", "instances"))
+_NOTHING = {"wado": b'{"completed":0,"objects":[]}', "metadata": b"[]"}
+_CLEAN_EVERY_S = 3600.0
 _UNAVAILABLE = (502, 503, 504)
 _TRANSIENT = (408, 425, 429, 500, *_UNAVAILABLE)
 _EXCERPT = 200
@@ -63,6 +66,7 @@ class DicomWebSender(Sender):
         self._options = options
         self._folder = ObjectFolder(bound.data, bound.place, 0, options.max_object)
         self._session: aiohttp.ClientSession | None = None
+        self._cleaner: asyncio.Task[None] | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._secure = options.url.startswith("https")
         self._context: ssl.SSLContext | None = None
@@ -76,7 +80,7 @@ class DicomWebSender(Sender):
         self._threads = ThreadPoolExecutor(options.connections, thread_name_prefix="dicomweb")
         if options.service == "wado":
             await self._in_thread(self._folder.open)
-            await self._in_thread(self._folder.clean, options.keep)
+            self._cleaner = asyncio.get_running_loop().create_task(self._clean())
         headers = {"User-Agent": "tongqu"}
         if options.auth is not None:
             secret = options.auth.secret.get_secret_value()
@@ -97,6 +101,10 @@ class DicomWebSender(Sender):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        cleaner, self._cleaner = self._cleaner, None
+        if cleaner is not None:
+            cleaner.cancel()
+            await asyncio.gather(cleaner, return_exceptions=True)
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
@@ -111,10 +119,13 @@ class DicomWebSender(Sender):
             async with asyncio.timeout(outgoing.timeout):
                 if service == "stow":
                     return await self._stow(outgoing.body)
-                keys = _keys(outgoing.body)
+                keys, asked = keys_of(outgoing.body)
                 if service == "qido":
                     return await self._search(keys)
-                return await self._retrieve(keys)
+                reply = await self._retrieve(keys)
+                if asked and reply.status == 404:  # somebody asks the hub for what is not there: that is an answer
+                    return Reply(True, _NOTHING[service], 404, "404")
+                return reply
         except TimeoutError:
             raise TransientError(
                 t(
@@ -169,37 +180,13 @@ class DicomWebSender(Sender):
         return told
 
     async def _search(self, keys: dict[str, Any]) -> Reply:
-        path = ""
-        query: list[tuple[str, str]] = []
-        level = self._options.level
-        above = {"studies": (), "series": _UIDS[:1], "instances": _UIDS[:2]}[level]
-        for keyword, name in above:
-            if isinstance(keys.get(keyword), str) and (path or name == "studies"):
-                path += f"/{name}/{_uid(keys.pop(keyword))}"
-        for key, value in keys.items():
-            if value is None or value == "":
-                query.append(("includefield", _keyword(key)))
-            elif isinstance(value, str | int | float):
-                query.append((key if key in ("limit", "offset", "fuzzymatching") else _keyword(key), str(value)))
-            else:
-                raise CodecError(
-                    t("QIDO-RS searches by single values", "QIDO-RS 只能按单值查询"), place=key, code="dicom.body"
-                )
-        target = f"{path}/{level}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        reply = await self._call("GET", target, {"Accept": _JSON})
+        reply = await self._call("GET", search_path(keys, self._options.level), {"Accept": _JSON})
         if reply.ok and not reply.body:
             reply.body = b"[]"  # 204: nothing found
         return reply
 
     async def _retrieve(self, keys: dict[str, Any]) -> Reply:
-        path = ""
-        for keyword, name in _UIDS:
-            value = keys.get(keyword)
-            if value is None:
-                break
-            path += f"/{name}/{_uid(value)}"
-        if not path:
-            raise CodecError(t("StudyInstanceUID is missing", "缺少 StudyInstanceUID"), code="dicom.body")
+        path = retrieve_path(keys)
         if self._options.service == "metadata":
             return await self._call("GET", f"{path}/metadata", {"Accept": _JSON})
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -221,15 +208,7 @@ class DicomWebSender(Sender):
                 await self._in_thread(incoming.close)
             reference = reference_of(read_file(raw))
             if reference is not None:
-                found.append(
-                    {
-                        "instance": tree.get("SOPInstanceUID"),
-                        "sop_class": tree.get("SOPClassUID"),
-                        "path": reference.path,
-                        "size": reference.size,
-                        "sha256": reference.sha256,
-                    }
-                )
+                found.append(reference.told(str(tree.get("SOPInstanceUID")), str(tree.get("SOPClassUID"))))
         return dumps({"completed": len(found), "objects": found})
 
     # -- calls ---------------------------------------------------------------------------------------------------
@@ -316,6 +295,11 @@ class DicomWebSender(Sender):
             held.append(piece)
         return b"".join(held)
 
+    async def _clean(self) -> None:
+        while True:
+            await self._in_thread(self._folder.clean, self._options.keep)
+            await asyncio.sleep(min(_CLEAN_EVERY_S, self._options.keep))
+
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
@@ -335,29 +319,6 @@ def _as_file(body: bytes, data: Any) -> tuple[bytes, Iterator[bytes]]:
             code="dicom.file",
         )
     return body[: max(place.end for place in file.meta.values())], content
-
-
-def _keys(body: bytes) -> dict[str, Any]:
-    """Keywords with values, of JSON or a data set."""
-    if body.lstrip()[:1] != b"{":
-        return plain(DicomTree(body, read_file(body), ""))
-    tree = read_json(body)
-    inner = tree.get("keys")
-    found: dict[str, Any] = dict(inner) if isinstance(inner, dict) else tree
-    return found
-
-
-def _keyword(key: str) -> str:
-    name = parse_name(key)
-    if name is None or name.creator:
-        raise CodecError(t("this is not a DICOM keyword", "不是 DICOM 关键字"), place=key[:64], code="dicom.keyword")
-    return keyword_of(name.tag)
-
-
-def _uid(value: Any) -> str:
-    if not isinstance(value, str) or not value or value.strip("0123456789."):
-        raise CodecError(t("this is not a UID", "不是 UID"), code="dicom.uid")
-    return value
 
 
 def _failure(body: bytes) -> int | None:

@@ -111,12 +111,15 @@ def outline_places(codec: str) -> Outline:
 
 def places_of(codec: str, tree: Any) -> Places:
     """Raises :class:`HubError` for a format whose places are not known."""
+    from hub.mapping_tools.places_dicom import DicomPlaces
     from hub.mapping_tools.places_hl7 import Hl7Places
     from hub.mapping_tools.places_plain import PlainPlaces
     from hub.mapping_tools.places_xml import XmlPlaces
 
     if codec == "hl7v2":
         return Hl7Places(tree)
+    if codec == "dicom":
+        return DicomPlaces(tree)
     if codec in XML_CODECS:
         return XmlPlaces(tree)
     if type(source_format(codec)) is PlainFormat:  # a format may build on it and have trees of its own
@@ -124,5 +127,7 @@ def places_of(codec: str, tree: Any) -> Places:
     raise HubError(
         t(f"sources of codec {codec} can't be traced", f"无法追溯编解码器 {codec} 的来源"),
         code="mapping.untraceable",
-        remedy=t("this is for hl7v2, xml, json and other plain trees", "仅支持 hl7v2、xml、json 及其他普通树"),
+        remedy=t(
+            "this is for hl7v2, xml, dicom, json and other plain trees", "仅支持 hl7v2、xml、dicom、json 及其他普通树"
+        ),
     )

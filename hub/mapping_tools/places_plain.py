@@ -80,7 +80,7 @@ class PlainPlaces(Places):
         spot = start
         for step in steps:
             if step.kind == "key":
-                spot = _member(spot, step.key)
+                spot = self.member(spot, step.key)
             elif step.kind == "filter":
                 spot = next(self._matching(spot, step.condition, frame, ask), (None, spot[1]))
             else:
@@ -93,7 +93,7 @@ class PlainPlaces(Places):
             return
         step, rest = steps[0], steps[1:]
         if step.kind == "key":
-            yield from self._every(_member(spot, step.key), rest, frame, ask)
+            yield from self._every(self.member(spot, step.key), rest, frame, ask)
         elif step.kind == "index":
             yield from self._every(_item(spot, step.index), rest, frame, ask)
         elif step.kind == "all":
@@ -120,10 +120,18 @@ class PlainPlaces(Places):
 
     def found(self, path: PathNode, frame: Frame, ask: Ask, *, every: bool) -> list[Found]:
         if every:
-            return [Found(place, steps_text(place), value) for value, place in self._reached(path, frame, ask)]
+            return [self._told(spot) for spot in self._reached(path, frame, ask)]
         origin = self._origin(path, frame)
-        value, place = self._one((origin.element, origin.place), path.steps, frame, ask)
-        return [] if value is None else [Found(place, steps_text(place), value)]
+        spot = self._one((origin.element, origin.place), path.steps, frame, ask)
+        return [] if spot[0] is None else [self._told(spot)]
+
+    def member(self, spot: _Spot, key: str) -> _Spot:
+        """What a name leads to."""
+        return _member(spot, key)
+
+    def _told(self, spot: _Spot) -> Found:
+        value, place = spot
+        return Found(place, steps_text(place), value)
 
     # -- without an input ----------------------------------------------------------------------------------------
 

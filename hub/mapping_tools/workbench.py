@@ -22,6 +22,7 @@ from hub.mapping.runtime import CHINA
 from hub.mapping_tools.places import outline_places, places_of
 from hub.mapping_tools.scope import Evaluator, Expressions
 from hub.mapping_tools.walk import Walk
+from hub.mapping_tools.walk_dicom import DicomWalk
 from hub.mapping_tools.walk_hl7 import Hl7Walk
 from hub.mapping_tools.walk_plain import PlainWalk
 from hub.mapping_tools.walk_xml import XmlWalk
@@ -261,6 +262,8 @@ class Workbench:
             kind = Hl7Walk
         elif document.target_codec in XML_CODECS:
             kind = XmlWalk
+        elif document.target_codec == "dicom":
+            kind = DicomWalk
         walk = kind(document, self.library.document, places, evaluator, expressions.parse)
         walk.run()
         return walk

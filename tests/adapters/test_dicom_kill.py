@@ -10,7 +10,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from adapters.dicom.client import Lost, NoService, Target, context_for, exchange, open_association, release
 from adapters.dicom.network import break_off, context_of, local_entity
-from adapters.dicom.objects import FOLDER
+from adapters.dicom.references import FOLDER
 from hub.api import UnreachableError
 from hub.codecs.dicom_read import read_file
 from tests.adapters.dicom_support import PDF, document

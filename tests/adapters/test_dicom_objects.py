@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.dicom.objects import FOLDER, Incoming, ObjectFolder, Reference, file_head, pieces, reference_of
+from adapters.dicom.content import pieces
+from adapters.dicom.objects import Incoming, ObjectFolder
+from adapters.dicom.references import FOLDER, Reference, file_head, reference_of
 from hub.api import HubError
 from hub.codecs.dicom import DicomCodec
 from hub.codecs.dicom_read import read_file

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters.dicom.objects import pieces
+from adapters.dicom.content import pieces
 from adapters.dicom.options import DicomListen
 from hub.api import HubError, PermanentError, Receipt, StoreBusy, TransientError, UnreachableError
 from hub.codecs.dicom import DicomCodec

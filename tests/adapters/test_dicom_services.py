@@ -12,8 +12,8 @@ import pytest
 from pynetdicom.dimse_primitives import N_ACTION
 from pynetdicom.presentation import build_context
 
+from adapters.dicom.call_commit import COMMITMENT
 from adapters.dicom.client import NoService, Target, exchange, open_association, release
-from adapters.dicom.commitment import COMMITMENT
 from adapters.dicom.model import bare, read_bare
 from adapters.dicom.network import local_entity
 from adapters.dicom.storage import AVAILABILITY

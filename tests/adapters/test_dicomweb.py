@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from adapters.dicom.objects import pieces, reference_of
+from adapters.dicom.content import pieces
+from adapters.dicom.references import reference_of
 from adapters.dicomweb import DicomWebAdapter
 from adapters.dicomweb.options import DicomWebConnect, DicomWebListen
-from adapters.dicomweb.receiver import DicomWebReceiver
 from adapters.dicomweb.sender import DicomWebSender
+from adapters.dicomweb.stow import StowReceiver
 from hub.api import Bound, HubError, PermanentError, Receipt, StoreBusy, TransientError, UnreachableError
 from hub.codecs.dicom import DicomCodec
 from hub.codecs.dicom_read import read_file
@@ -37,12 +38,12 @@ class Intake(MemoryIntake):
 
 
 @asynccontextmanager
-async def listening(intake: MemoryIntake, data: Path, **options: Any) -> AsyncIterator[DicomWebReceiver]:
+async def listening(intake: MemoryIntake, data: Path, **options: Any) -> AsyncIterator[StowReceiver]:
     contract = Interface(direction="in", adapter="dicomweb", codec="dicom")
     chosen = DicomWebListen(**{"auth": {"type": "none"}, **options})
     bound = Bound("pacs/web", "pacs", "web", "pacs@1", contract, DicomCodec(), {}, chosen, data=data)
     receiver = DicomWebAdapter().receiver(bound, intake)  # type: ignore[arg-type]
-    assert isinstance(receiver, DicomWebReceiver)
+    assert isinstance(receiver, StowReceiver)
     await receiver.start()
     try:
         yield receiver
@@ -64,7 +65,7 @@ async def calling(url: str, data: Path, **options: Any) -> AsyncIterator[DicomWe
         await sender.stop()
 
 
-def url_of(receiver: DicomWebReceiver, scheme: str = "http") -> str:
+def url_of(receiver: StowReceiver, scheme: str = "http") -> str:
     return f"{scheme}://127.0.0.1:{receiver.status()['port']}/dicom-web"
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from adapters.dicom.content import pieces
 from adapters.dicom.model import plain
-from adapters.dicom.objects import pieces, reference_of
+from adapters.dicom.references import reference_of
 from hub.api import PermanentError, Receipt, TransientError, UnreachableError
 from hub.codecs.dicom import DicomCodec
 from hub.codecs.dicom_read import read_file
