@@ -22,6 +22,8 @@ class FhirAdapter(Adapter):
     name = "fhir"
     listen_options = FhirListen
     connect_options = FhirConnect
+    protects = ("out",)
+    opaque = False
 
     def __init__(self, servers: ServerPool | None = None) -> None:
         self._facades = Facades(servers if servers is not None else ServerPool())
@@ -38,6 +40,8 @@ class FhirPollAdapter(Adapter):
 
     name = "fhir_poll"
     listen_options = FhirPoll
+    reads_source = True
+    opaque = False
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return FhirPollReceiver(bound, intake)

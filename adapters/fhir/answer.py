@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -14,13 +16,15 @@ from adapters.fhir.bundles import message_response, search_page, transaction_res
 from adapters.fhir.exchange import Exchange
 from adapters.fhir.options import FhirListen
 from adapters.fhir.outcome import issue, issues_of, outcome, refused, status_of
-from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, wants
+from adapters.http.problem import MOST_FINDINGS, SERVER, Refusal, problem_of, retry_headers, target_code, wants
 from hub.api import Codec, CodecError, HubError, Receipt
 from hub.i18n import t
 from hub.ids import id_text, millis_of
 from hub.masking import mask_text
 
 __all__ = ["Answers"]
+
+_VERSION = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
 
 
 class Answers:
@@ -53,19 +57,30 @@ class Answers:
         return self.told(exchange, refusal.status, tree, {**refusal.headers, "Content-Language": chosen})
 
     def failure(
-        self, exchange: Exchange, error: HubError | None, findings: Sequence[Mapping[str, str]] = ()
+        self,
+        exchange: Exchange,
+        error: HubError | None,
+        findings: Sequence[Mapping[str, str]] = (),
+        reply: bytes | None = None,
     ) -> web.Response:
-        """A message that was not accepted, or whose exchange failed."""
+        """A message that was not accepted, or whose exchange failed; ``reply``: what its contract makes of the target's refusal."""
         status, code = problem_of(error)
+        if reply is not None:
+            try:
+                return self.told(exchange, status, self._codec.decode(reply), retry_headers(status, code))
+            except CodecError as unreadable:
+                return self._bad_reply(exchange, unreadable)
+        target = target_code(error)
+        code = f"{code} ({target})" if target else code
         text = mask_text(error.text) if error is not None else t("the message was refused", "消息被拒绝")
         issues = issues_of(self._codec, findings[:MOST_FINDINGS])
         tree = outcome(issues) if issues else refused(status, text, code, error.remedy if error is not None else "")
-        return self.told(exchange, status, tree, {"Retry-After": RETRY_AFTER} if status in (409, 503) else None)
+        return self.told(exchange, status, tree, retry_headers(status, error.code if error is not None else ""))
 
     def of(self, exchange: Exchange, receipt: Receipt, message: bytes) -> web.Response:
         """The answer to whatever is no search."""
         if not receipt.accepted:
-            return self.failure(exchange, receipt.error, receipt.findings)
+            return self.failure(exchange, receipt.error, receipt.findings, receipt.reply)
         if receipt.reply is not None:
             return self._replied(exchange, receipt, receipt.reply)
         if exchange.call.interaction in ("bundle", "message"):
@@ -86,7 +101,7 @@ class Answers:
         call = exchange.call
         kind = call.type or "Bundle"
         created = call.interaction in ("create", "bundle")
-        headers = self._version_headers(exchange, kind, call.id or id_text(receipt.message_id), receipt.message_id)
+        headers = _stored_headers(exchange, kind, call.id or id_text(receipt.message_id), receipt.message_id)
         wanted = exchange.prefers("return") or self._options.prefer
         if call.interaction == "delete":
             headers = {}
@@ -105,7 +120,7 @@ class Answers:
                 "resourceType": kind,
                 **tree,
                 "id": number,
-                "meta": {**meta, "versionId": "1", "lastUpdated": _instant(receipt.message_id)},
+                "meta": {**meta, "lastUpdated": _instant(receipt.message_id)},
             }
             try:
                 body = exchange.form.write(tree)
@@ -115,13 +130,6 @@ class Answers:
             return web.Response(status=status, body=body, headers={**told, **headers, **SERVER})
         return web.Response(status=204 if call.interaction == "delete" else status, headers={**headers, **SERVER})
 
-    def _version_headers(self, exchange: Exchange, kind: str, number: str, message_id: int) -> dict[str, str]:
-        return {
-            "Location": f"{exchange.base}/{kind}/{number}/_history/1",
-            "ETag": 'W/"1"',
-            "Last-Modified": formatdate(millis_of(message_id) / 1000, usegmt=True),
-        }
-
     # -- request style -------------------------------------------------------------------------------------------
 
     def _replied(self, exchange: Exchange, receipt: Receipt, reply: bytes) -> web.Response:
@@ -129,8 +137,8 @@ class Answers:
         if not reply.strip():
             headers = dict(SERVER)
             if call.interaction == "create":
-                headers |= self._version_headers(exchange, call.type, id_text(receipt.message_id), receipt.message_id)
-            empty = 404 if call.interaction == "read" else 201 if call.interaction == "create" else 204
+                headers |= _stored_headers(exchange, call.type, id_text(receipt.message_id), receipt.message_id)
+            empty = 404 if call.interaction in ("read", "history") else 201 if call.interaction == "create" else 204
             if empty == 404:
                 return self.told(
                     exchange, 404, refused(404, t("there is no such resource", "没有该资源"), "fhir.reply")
@@ -145,23 +153,23 @@ class Answers:
             return self.told(exchange, status, tree)
         meta = tree.get("meta")
         version = meta.get("versionId") if isinstance(meta, dict) else None
-        version = version if isinstance(version, str) and version.isascii() and version.isalnum() else "1"
-        headers = {"ETag": f'W/"{version}"'}
+        version = version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
+        headers = {"ETag": f'W/"{version}"'} if version else {}
         number = tree.get("id")
         if call.interaction == "create":
             status = receipt.reply_status or 201
         if call.interaction in ("create", "update") and isinstance(number, str) and number.isprintable():
-            headers["Location"] = f"{exchange.base}/{call.type}/{number}/_history/{version}"
-        if call.interaction == "read" and headers["ETag"] in exchange.header("If-None-Match"):
+            headers["Location"] = f"{exchange.base}/{call.type}/{number}" + (f"/_history/{version}" if version else "")
+        if call.interaction == "read" and version and headers["ETag"] in exchange.header("If-None-Match"):
             return web.Response(status=304, headers={**headers, **SERVER})
-        if call.interaction in ("bundle", "message"):
+        if call.interaction in ("bundle", "message", "history"):
             headers = {}
         return self.told(exchange, status, tree, headers)
 
     def search(self, exchange: Exchange, receipt: Receipt, unknown: Sequence[str]) -> web.Response:
         """A page of what the target found."""
         if not receipt.accepted or receipt.reply is None:
-            return self.failure(exchange, receipt.error, receipt.findings)
+            return self.failure(exchange, receipt.error, receipt.findings, receipt.reply)
         try:
             tree = self._codec.decode(receipt.reply) if receipt.reply.strip() else {"resourceType": "Bundle"}
         except CodecError as error:
@@ -174,6 +182,20 @@ class Answers:
     def _bad_reply(self, exchange: Exchange, error: CodecError) -> web.Response:
         text = t("the target's reply is not FHIR: ", "目标系统的应答不是 FHIR：") + mask_text(error.text)
         return self.told(exchange, 502, refused(502, text, error.code))
+
+
+def _stored_headers(exchange: Exchange, kind: str, number: str, message_id: int) -> dict[str, str]:
+    """Where a stored resource will be, without a version: versions are the target's, and it has not seen the resource yet."""
+    return {
+        "Location": f"{exchange.base}/{kind}/{number}",
+        "Last-Modified": _http_date(millis_of(message_id) // 1000),
+    }
+
+
+@lru_cache(maxsize=64)
+def _http_date(seconds: int) -> str:
+    """Many messages are of the same second."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _instant(message_id: int) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.fhir.outcome import issue, outcome
-from hub.api import Bound, HubError, IntakePort, Item
+from adapters.http.problem import RETRY_AFTER
+from hub.api import Bound, HubError, IntakePort, Item, StoreBusy
 from hub.i18n import t
 from hub.masking import mask_text
 from hub.message import Outcome
@@ -17,6 +21,7 @@ from hub.message import Outcome
 __all__ = ["NDJSON_TYPES", "Import", "LineTooLong"]
 
 NDJSON_TYPES = frozenset(("application/fhir+ndjson", "application/ndjson", "application/x-ndjson"))
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: A page is stored when it has so many bytes, even if it has few lines.
 _PAGE_BYTES = 1 << 20
 #: Refused lines that are told; all of them are counted and in the call log.
@@ -46,6 +51,25 @@ class Import:
     _line: int = 0
     _items: list[tuple[int, Item]] = field(default_factory=list)
     _bytes: int = 0
+
+    async def run(
+        self, request: web.BaseRequest, within: float
+    ) -> tuple[int, dict[str, Any] | None, Mapping[str, str]]:
+        """Read the body, ``within`` seconds for each piece; status, why it ended early, and headers of the answer."""
+        try:
+            await self.read(_pieces(request, within))
+        except StoreBusy as error:
+            return 503, issue("error", "transient", mask_text(error.text), error.code), {"Retry-After": RETRY_AFTER}
+        except LineTooLong:
+            text = t(f"a line is longer than {self.limit} bytes", f"有一行超过 {self.limit} 字节")
+            return 413, issue("error", "too-long", text, "http.too_large"), {}
+        except TimeoutError:
+            text = t("nothing more came for too long", "长时间没有后续内容")
+            return 408, issue("error", "timeout", text, "http.body_timeout"), {}
+        except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+            text = t("the body is cut short", "消息体不完整")
+            return 400, issue("error", "incomplete", text, "http.body_incomplete"), {}
+        return 200, None, {}
 
     async def read(self, pieces: AsyncIterator[bytes]) -> None:
         """Raises :class:`~hub.api.StoreBusy` and :class:`LineTooLong`; what is stored then stays stored."""
@@ -130,3 +154,15 @@ class Import:
         )
         first = issue("information", "informational", text, f"lines read: {self.lines}")
         return outcome([*([last] if last else []), first, *self.told])
+
+
+async def _pieces(request: web.BaseRequest, within: float) -> AsyncIterator[bytes]:
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0
+    while True:
+        async with asyncio.timeout(within):
+            piece = await request.content.readany()
+        if not piece:
+            return
+        yield piece

@@ -59,15 +59,15 @@ def transaction_response(tree: dict[str, Any], message_id: int, modified: str) -
     entries: list[dict[str, Any]] = []
     for number, entry in enumerate(tree.get("entry", []), 1):
         request = entry["request"]
-        response: dict[str, Any] = {"status": _STATUS[request["method"]], "etag": 'W/"1"', "lastModified": modified}
+        response: dict[str, Any] = {"status": _STATUS[request["method"]], "lastModified": modified}
         if request["method"] == "POST":
             kind = entry["resource"].get("resourceType")
             if isinstance(kind, str) and kind.isalpha() and kind.isascii():
-                response["location"] = f"{kind}/{id_text(message_id)}-{number}/_history/1"
+                response["location"] = f"{kind}/{id_text(message_id)}-{number}"
         elif request["method"] == "PUT" and _RELATIVE.fullmatch(request["url"]):
-            response["location"] = f"{request['url']}/_history/1"
+            response["location"] = request["url"]
         elif request["method"] == "DELETE":
-            del response["etag"], response["lastModified"]
+            del response["lastModified"]
         entries.append({"response": response})
     found: dict[str, Any] = {"resourceType": "Bundle", "type": f"{tree['type']}-response"}
     return found | {"entry": entries} if entries else found

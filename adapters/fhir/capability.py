@@ -21,6 +21,24 @@ _OPERATIONS = {
     "message": ("process-message", "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"),
     "validate": ("validate", "http://hl7.org/fhir/OperationDefinition/Resource-validate"),
 }
+#: What the hub serves itself.
+_SUBSCRIPTION: dict[str, Any] = {
+    "type": "Subscription",
+    "interaction": [{"code": code} for code in ("read", "vread", "update", "delete", "create", "search-type")],
+    "versioning": "versioned-update",
+    "updateCreate": True,
+    "searchParam": [
+        {"name": "criteria", "type": "string"},
+        {"name": "status", "type": "token"},
+        {"name": "url", "type": "uri"},
+    ],
+    "operation": [
+        {
+            "name": "status",
+            "definition": "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status",
+        }
+    ],
+}
 
 
 @lru_cache(maxsize=len(_VERSIONS))
@@ -35,7 +53,7 @@ def capability_statement(routes: Iterable[FhirRoute], version: str, base: str, s
     offered: dict[str, set[str]] = {}
     parameters: dict[str, dict[str, str]] = {}
     system: set[str] = set()
-    secured = False
+    secured = subscribe = False
     for route in routes:
         types = known_types(version) if "*" in route.resources else route.resources
         of_type = route.offers - OF_SYSTEM
@@ -43,6 +61,8 @@ def capability_statement(routes: Iterable[FhirRoute], version: str, base: str, s
             offered.setdefault(kind, set()).update(of_type)
             if "search" in of_type:
                 parameters.setdefault(kind, {}).update(route.options.search)
+        if "subscribe" in route.offers:
+            subscribe = True
         system |= route.offers
         secured = secured or route.options.auth.type != "none"
     rest: dict[str, Any] = {"mode": "server"}
@@ -50,6 +70,9 @@ def capability_statement(routes: Iterable[FhirRoute], version: str, base: str, s
         rest["security"] = {"description": "HTTP authentication by the means agreed with the operator"}
     if offered:
         rest["resource"] = [_resource(kind, offered[kind], parameters.get(kind, {})) for kind in sorted(offered)]
+    if subscribe:
+        others = [one for one in rest.get("resource", ()) if one["type"] != "Subscription"]
+        rest["resource"] = sorted([*others, _SUBSCRIPTION], key=lambda one: str(one["type"]))
     interactions = [{"code": name} for name in ("transaction", "batch") if name in system]
     if interactions:
         rest["interaction"] = interactions
@@ -73,11 +96,14 @@ def capability_statement(routes: Iterable[FhirRoute], version: str, base: str, s
 
 def _resource(kind: str, offers: set[str], parameters: dict[str, str]) -> dict[str, Any]:
     codes = [name for name in _OF_TYPE if name in offers]
+    codes += ["vread"] if "read" in offers else []
+    codes += ["history-instance", "history-type"] if "history" in offers else []
     codes += ["search-type"] if "search" in offers else []
     found: dict[str, Any] = {"type": kind, "interaction": [{"code": code} for code in codes]}
     if not codes:
         del found["interaction"]
-    found["versioning"] = "no-version"
+    if "read" not in offers:  # else it is as the target does it
+        found["versioning"] = "no-version"
     if "update" in offers:
         found |= {"updateCreate": True, "conditionalUpdate": True}
     if "create" in offers:

@@ -67,6 +67,8 @@ class Exchange:
 
 def query_of(text: str) -> list[tuple[str, str]]:
     """Raises :class:`Refusal` for a query that can't be read."""
+    if not text:
+        return []
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
     except ValueError:
@@ -137,13 +139,15 @@ def patch_message(exchange: Exchange, body: bytes) -> bytes:
     return orjson.dumps(instance_message(exchange, "patch"))[:-1] + b',"patch":' + body.strip(b" \t\r\n") + b"}"
 
 
-def instance_message(exchange: Exchange, interaction: str) -> dict[str, str]:
-    """Which resource is meant: ``Patient.read``, ``Patient.delete``, the head of ``Patient.patch``."""
+def instance_message(exchange: Exchange, interaction: str) -> dict[str, Any]:
+    """Which resource is meant: ``Patient.read``, ``Patient.delete``, ``Patient.history``, the head of ``Patient.patch``."""
     call = exchange.call
-    found = {"resourceType": f"{call.type}.{interaction}", "type": call.type}
+    found: dict[str, Any] = {"resourceType": f"{call.type}.{interaction}", "type": call.type}
     if call.id:
         found["id"] = call.id
-    else:
+    if interaction == "history":
+        found["parameters"] = _parameters(exchange.query, RESULT_PARAMETERS)
+    elif not call.id:
         found["criteria"] = exchange.criteria
     if call.version:
         found["version"] = call.version
@@ -152,6 +156,10 @@ def instance_message(exchange: Exchange, interaction: str) -> dict[str, str]:
 
 def question(kind: str, what: str, query: list[tuple[str, str]], leave_out: frozenset[str]) -> bytes:
     """``Observation.search`` with its parameters; a repeated one becomes a list."""
+    return orjson.dumps({"resourceType": f"{kind}.{what}", "type": kind, "parameters": _parameters(query, leave_out)})
+
+
+def _parameters(query: list[tuple[str, str]], leave_out: frozenset[str]) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {}
     for name, value in query:
         if name in leave_out:
@@ -163,7 +171,7 @@ def question(kind: str, what: str, query: list[tuple[str, str]], leave_out: froz
             earlier.append(value)
         else:
             found[name] = [earlier, value]
-    return orjson.dumps({"resourceType": f"{kind}.{what}", "type": kind, "parameters": found})
+    return found
 
 
 def validated(tree: dict[str, Any], raw: bytes, codec: Codec) -> bytes:

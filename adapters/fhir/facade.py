@@ -8,13 +8,13 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from adapters.fhir.call import Call, call_of
+from adapters.fhir.call import SUBSCRIBE, Call, call_of
 from adapters.fhir.form import Forms
 from adapters.fhir.options import FhirListen, slots
 from adapters.fhir.outcome import refused
-from adapters.http.options import HttpListen
 from adapters.http.problem import SERVER, Refusal, wants
 from adapters.http.server import HttpServer, Route, ServerPool
+from adapters.http.server_options import ServerOptions
 from hub.api import HubError
 from hub.i18n import t
 
@@ -140,7 +140,10 @@ class Facade:
             route: FhirRoute | None = self.routes[0] if self.routes else None
         else:
             slots = self._slots
-            route = slots.get((call.interaction, call.type)) or slots.get((call.interaction, "*"))
+            own = (
+                slots.get(("subscribe", "")) if call.type == "Subscription" and call.interaction in SUBSCRIBE else None
+            )
+            route = own or slots.get((call.interaction, call.type)) or slots.get((call.interaction, "*"))
         if route is None:
             return self._nobody(request, self._methods(call))
         given = {"interaction": call.interaction, "type": call.type, "id": call.id, "version": call.version}
@@ -148,13 +151,19 @@ class Facade:
 
     def _methods(self, call: Call) -> tuple[str, ...]:
         """What may be done instead at this path."""
-        parts = [part for part in (call.type, call.id, "_history" if call.version else "", call.version) if part]
+        below = {"history": "_history", "status": "$status"}.get(call.interaction, "_history" if call.version else "")
+        parts = [part for part in (call.type, call.id, below, call.version) if part]
         found = ((method, call_of(method, parts)) for method in _METHODS)
+        slots = self._slots
         return tuple(
             method
             for method, other in found
             if isinstance(other, Call)
-            and ((other.interaction, other.type) in self._slots or (other.interaction, "*") in self._slots)
+            and (
+                (other.interaction, other.type) in slots
+                or (other.interaction, "*") in slots
+                or (other.type == "Subscription" and other.interaction in SUBSCRIBE and ("subscribe", "") in slots)
+            )
         )
 
     def _nobody(self, request: web.BaseRequest, methods: tuple[str, ...]) -> web.Response:
@@ -187,7 +196,7 @@ class Facades:
         self._servers = servers
         self._facades: dict[tuple[str, int, str], Facade] = {}
 
-    def server(self, options: HttpListen) -> Facade:
+    def server(self, options: ServerOptions) -> Facade:
         key = options.host, options.port, options.path
         found = self._facades.get(key)
         if found is None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from adapters.fhir.call import BUNDLES, EVENT, OF_SYSTEM, REQUEST
+from adapters.fhir.subscriptions.options import SubscriptionOptions
+from adapters.http.client_options import ClientOptions, OutboundAuth, Probe
 from adapters.http.option_types import HeaderName, Options, PlainUrl
-from adapters.http.options import HttpConnect, HttpListen, OutboundAuth, Probe
 from adapters.http.proxy import Proxy
-from adapters.http.replies import Replies
-from adapters.http.template import Template
+from adapters.http.server_options import CallOptions, ServerPath
 from adapters.http.token_options import LoginAuth, OAuth2Auth
 from adapters.schedule import Schedule
+from adapters.template import Template
 from adapters.tls import ClientTls
 from hub.contract import Duration, Size
 
@@ -28,6 +29,7 @@ Interaction = Literal[
     "delete",
     "read",
     "search",
+    "history",
     "transaction",
     "batch",
     "message",
@@ -35,6 +37,7 @@ Interaction = Literal[
     "validate",
     "import",
     "notify",
+    "subscribe",
 ]
 
 
@@ -54,39 +57,26 @@ def slots(offers: Collection[str], resources: Collection[str]) -> frozenset[tupl
     """(kind of call, type of resource) of what an interface takes: only one interface of a base can have it. ``*``: any type."""
     posted = (BUNDLES | {"notify"}) & set(offers)
     found = {("bundle", "")} if posted else set()
-    found |= {(name, "") for name in ("import", "message") if name in offers}
+    found |= {(name, "") for name in ("import", "message", "subscribe") if name in offers}
     found |= {(name, kind) for name in set(offers) - OF_SYSTEM for kind in resources or ("*",)}
     return frozenset(found)
-
-
-def _methods(options: FhirListen) -> list[str]:
-    offers = options.interactions or (*EVENT, *REQUEST)
-    return [" ".join(slot) for slot in sorted(slots(offers, options.resources))]
 
 
 ResourceType = Annotated[str, AfterValidator(_type)]
 BaseUrl = Annotated[PlainUrl, AfterValidator(_base)]
 
 
-class FhirListen(HttpListen):
+class FhirListen(CallOptions):
     """``listen`` of a FHIR interface. Interfaces with the same host, port and path are one FHIR server."""
 
-    path: str = Field(
+    path: ServerPath = Field(
         "/fhir", description="the base: resources are at /fhir/Patient, the CapabilityStatement at /fhir/metadata"
     )
-    # What follows from the kind of call is no option here. What would be methods elsewhere tells interfaces of one base apart.
-    methods: ClassVar[Any] = property(lambda self: _methods(self))  # type: ignore[misc]
-    content_types: ClassVar[list[str]] = []  # type: ignore[misc]
-    accepted_status: ClassVar[int] = 201  # type: ignore[misc]
-    query_as_body: ClassVar[bool] = False  # type: ignore[misc]
-    signature: ClassVar[None] = None  # type: ignore[misc]
-    replies: ClassVar[Replies] = Replies()  # type: ignore[misc]
-
     interactions: list[Interaction] = Field(
         default_factory=list,
         description="what is taken; default in event style: create, update, transaction, message, validate; "
         "in request style: read, search. Interfaces that share a base name theirs. notify: a POST without a body to the "
-        "base, as subscriptions send it",
+        "base, as subscriptions send it; subscribe: Subscription resources of others, which the hub serves itself",
     )
     resources: list[ResourceType] = Field(default_factory=list, description="types taken, e.g. Patient; default: any")
     search: dict[str, Literal["number", "date", "string", "token", "reference", "composite", "quantity", "uri"]] = (
@@ -103,13 +93,8 @@ class FhirListen(HttpListen):
         50, ge=1, le=1000, description="entries of one page of a search, where the caller sets no _count"
     )
     public_url: str = Field("", description="the base as callers know it, behind a proxy; default: by the header Host")
+    subscriptions: SubscriptionOptions | None = Field(None, description="subscribe: who may be told of what")
     import_page: int = Field(200, ge=1, le=5000, description="import: lines that are stored with one commit")
-
-    @field_validator("content_types", check_fields=False)
-    @classmethod
-    def _media_types(cls, values: list[str]) -> list[str]:
-        """Takes the place of the check of a field that is none here."""
-        return values
 
     @field_validator("path")
     @classmethod
@@ -125,14 +110,21 @@ class FhirListen(HttpListen):
             raise ValueError("public_url is a whole address, e.g. https://hub.example.cn/fhir")
         return url.rstrip("/")
 
+    @model_validator(mode="after")
+    def _says_who_is_told(self) -> Self:
+        if ("subscribe" in self.interactions) != (self.subscriptions is not None):
+            raise ValueError("the interaction subscribe goes with subscriptions: {endpoints: [https://app.example.cn]}")
+        return self
 
-class FhirConnect(HttpConnect):
+    @property
+    def methods(self) -> list[str]:
+        """What is only one interface's of a base: as methods are of a path."""
+        offers = self.interactions or (*EVENT, *REQUEST)
+        return [" ".join(slot) for slot in sorted(slots(offers, self.resources))]
+
+
+class FhirConnect(ClientOptions):
     """``connect`` of a FHIR interface: ``url`` is the base of the server, the rest of the address comes from the body and what is said here."""
-
-    method: ClassVar[str] = "POST"  # type: ignore[misc]
-    path: ClassVar[str] = ""  # type: ignore[misc]
-    query: ClassVar[dict[str, str]] = {}  # type: ignore[misc]
-    content_type: ClassVar[str] = ""  # type: ignore[misc]
 
     url: BaseUrl = Field(
         description="http:// or https:// address of the server's base, e.g. https://fhir.example.cn/r4"
@@ -140,12 +132,12 @@ class FhirConnect(HttpConnect):
     probe: Probe | None = Field(
         Probe(path="metadata"), description="default: the server's CapabilityStatement is asked for"
     )
-    interaction: Literal["auto", "create", "update", "patch", "message", "validate", "read", "search", "delete"] = (
-        Field(
-            "auto",
-            description="auto: a Bundle.message goes to $process-message, other bundles to the base, what the facade made of a "
-            "search, read, delete or patch becomes that, a resource with an id is updated, one without is created",
-        )
+    interaction: Literal[
+        "auto", "create", "update", "patch", "message", "validate", "read", "history", "search", "delete"
+    ] = Field(
+        "auto",
+        description="auto: a Bundle.message goes to $process-message, other bundles to the base, what the facade made of a "
+        "search, read, history, delete or patch becomes that, a resource with an id is updated, one without is created",
     )
     if_none_exist: str = Field(
         "", description="create: search that must find nothing, e.g. identifier={key}; may hold {name} templates"
@@ -162,17 +154,6 @@ class FhirConnect(HttpConnect):
         "", description="what the server should answer with; default: nothing is said"
     )
     profile: str = Field("", description="validate: canonical address of the profile")
-
-    @field_validator("path", check_fields=False)
-    @classmethod
-    def _path_only(cls, path: str) -> str:
-        """Takes the place of the check of a field that is none here, as the next."""
-        return path
-
-    @field_validator("content_type", check_fields=False)
-    @classmethod
-    def _header_text(cls, value: str) -> str:
-        return value
 
     @field_validator("if_none_exist", "criteria", "if_match")
     @classmethod

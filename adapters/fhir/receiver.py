@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from adapters.fhir.answer import Answers
-from adapters.fhir.bulk import NDJSON_TYPES, Import, LineTooLong
+from adapters.fhir.bulk import NDJSON_TYPES, Import
 from adapters.fhir.bundles import OFFSET
-from adapters.fhir.call import EVENT, REQUEST, Call
+from adapters.fhir.call import EVENT, REQUEST, SUBSCRIBE, Call
 from adapters.fhir.capability import capability_statement, known_types
 from adapters.fhir.check import check_bundle, check_condition, check_resource
 from adapters.fhir.exchange import (
@@ -31,9 +30,11 @@ from adapters.fhir.facade import Facade, Facades, FhirRoute
 from adapters.fhir.form import Forms, media_type
 from adapters.fhir.options import FhirListen
 from adapters.fhir.outcome import issue, issues_of, outcome, refused
-from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal
-from adapters.http.receiver import HttpReceiver
+from adapters.fhir.subscriptions.service import Subscriptions
+from adapters.fhir.subscriptions.store import file_of
+from adapters.http.problem import MOST_FINDINGS, SERVER, Refusal
 from adapters.http.server import ServerPool
+from adapters.http.service import HttpService, clean
 from hub.api import Bound, CodecError, Confidential, HubError, IntakePort, Receipt, StoreBusy
 from hub.i18n import t
 from hub.masking import mask_text
@@ -45,18 +46,18 @@ R = TypeVar("R")
 #: Above this, bytes, a body is read in a thread: the event loop must not stand still for it.
 _THREAD_ABOVE = 128 << 10
 _LONGEST_KEY = 256
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NOTHING = Confidential("")
 #: A condition travels on as a business key, which is cut there: half a condition would find something else.
 _LONGEST_CRITERIA = 256
 
 
-class FhirReceiver(HttpReceiver):
+class FhirReceiver(HttpService):
     """One FHIR interface: an HTTP interface whose path, method and answers are those of FHIR's RESTful API."""
 
     def __init__(self, bound: Bound, intake: IntakePort, facades: Facades) -> None:
         # A base offers of a server what an HTTP interface needs of one.
-        super().__init__(bound, intake, cast(ServerPool, facades))
         self._fhir = options = cast(FhirListen, bound.options)
+        super().__init__(bound, intake, cast(ServerPool, facades), options, ("POST",))
         self._asks = bound.contract.style == "request"
         self._offers = frozenset(options.interactions or (REQUEST if self._asks else EVENT))
         self._version = bound.contract.format.get("version", "R4")
@@ -72,10 +73,19 @@ class FhirReceiver(HttpReceiver):
             options,
         )
         self._answers = Answers(bound.codec, options)
+        self._subscriptions: Subscriptions | None = None
+        if options.subscriptions is not None:
+            self._subscriptions = Subscriptions(
+                file_of(bound.data, bound.system),
+                self._version,
+                options.subscriptions,
+                self._route.resources,
+                lambda params, error, started: intake.note_run(bound, started_us=started, params=params, error=error),
+            )
         self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     async def start(self) -> None:
-        wrong = self._offers & ({"import", "notify"} if self._asks else {"read", "search"})
+        wrong = self._offers & ({"import", "notify"} if self._asks else {"read", "search", "history"})
         if self._bound.codec.name != "fhir" or wrong:
             place = self._bound.place
             names = ", ".join(sorted(wrong))
@@ -88,8 +98,8 @@ class FhirReceiver(HttpReceiver):
                 else t(f"{place} needs codec: fhir", f"{place} 须为 codec: fhir"),
                 code="fhir.contract",
                 remedy=t(
-                    "read and search need style: request, import and notify need style: event",
-                    "read 与 search 须为 style: request，import 与 notify 须为 style: event",
+                    "read, search and history need style: request, import and notify need style: event",
+                    "read、search 与 history 须为 style: request，import 与 notify 须为 style: event",
                 ),
             )
         unknown = self._route.resources - known_types(self._version) - {"*"}
@@ -98,11 +108,28 @@ class FhirReceiver(HttpReceiver):
             raise HubError(
                 t(f"{self._version} has no resource {name}", f"{self._version} 没有资源 {name}"), code="fhir.contract"
             )
+        subscriptions = self._subscriptions
         await super().start()
+        if subscriptions is not None:
+            own = self._fhir
+            port = super().status()["port"]
+            try:
+                await subscriptions.start(own.public_url or f"http://{own.host}:{port}{own.path.rstrip('/')}")
+            except BaseException:
+                await super().stop(0.0)
+                raise
+
+    async def stop(self, grace: float) -> None:
+        began = time.monotonic()
+        await super().stop(grace)
+        if self._subscriptions is not None:
+            await self._subscriptions.stop(max(grace - (time.monotonic() - began), 0.0))
 
     def status(self) -> dict[str, Any]:
         known = super().status()
         del known["methods"]
+        if self._subscriptions is not None:
+            known |= self._subscriptions.status()
         return {
             **known,
             "interactions": sorted(self._offers),
@@ -130,6 +157,8 @@ class FhirReceiver(HttpReceiver):
                 exchange.query, headers.get("Accept", "*/*"), headers.get("Content-Type", "")
             )
             self._admit(request, exchange.remote)
+            if self._subscriptions is not None and call.type == "Subscription" and call.interaction in SUBSCRIBE:
+                return await self._subscription(exchange, self._subscriptions)
             return await self._answered(exchange)
         except Refusal as refusal:
             self._intake.refuse(self._bound, exchange.raw, refusal.as_error(), remote=exchange.remote)
@@ -167,19 +196,20 @@ class FhirReceiver(HttpReceiver):
             return await self._import(exchange)
         if interaction == "search":
             return await self._search(exchange)
-        if interaction in ("read", "delete"):
-            check_condition(exchange)
+        if interaction in ("read", "delete", "history"):
+            if interaction != "history":
+                check_condition(exchange)
             exchange.tree = {}
             message = self._answers.plain(instance_message(exchange, interaction))
             receipt = await self._taken(exchange, message)
             return await self._off_loop(len(receipt.reply or b""), self._answers.of, exchange, receipt, message)
         if interaction == "patch":
             check_condition(exchange)
-            exchange.raw = await self._body(exchange.request, {}, exchange.remote)
+            exchange.raw = await self._bodies.read(exchange.request)
             message = patch_message(exchange, exchange.raw)
             return self._answers.of(exchange, await self._taken(exchange, message), message)
         check_resource_type(exchange.header("Content-Type"))
-        raw = exchange.raw = await self._body(exchange.request, {}, exchange.remote)
+        raw = exchange.raw = await self._bodies.read(exchange.request)
         if not raw.strip():
             if interaction == "bundle" and "notify" in self._offers:
                 return await self._notified(exchange)
@@ -198,6 +228,23 @@ class FhirReceiver(HttpReceiver):
         """Do what takes long for so many bytes where it holds up nobody."""
         return await asyncio.to_thread(work, *arguments) if size > _THREAD_ABOVE else work(*arguments)
 
+    async def _subscription(self, exchange: Exchange, subscriptions: Subscriptions) -> web.StreamResponse:
+        """The hub serves these itself."""
+        call, started = exchange.call, time.time_ns() // 1000
+        if call.interaction in ("create", "update"):
+            check_resource_type(exchange.header("Content-Type"))
+            exchange.tree = resource_tree(await self._bodies.read(exchange.request), self._bound.codec)
+            check_resource(exchange)
+        params = {"interaction": call.interaction, "type": call.type, "id": call.id, "method": exchange.request.method}
+        try:
+            answered = await subscriptions.answer(exchange)
+        except StoreBusy as error:
+            return self._answers.failure(exchange, error)
+        self._intake.note_run(self._bound, started_us=started, params=params, remote=exchange.remote)
+        if answered.tree is None:
+            return web.Response(status=answered.status, headers={**answered.headers, **SERVER})
+        return self._answers.told(exchange, answered.status, answered.tree, answered.headers)
+
     # -- handing over --------------------------------------------------------------------------------------------
 
     def _variables(self, exchange: Exchange) -> dict[str, str]:
@@ -211,33 +258,20 @@ class FhirReceiver(HttpReceiver):
             "if_none_exist": exchange.header("If-None-Exist") if call.interaction == "create" else "",
             "if_match": exchange.header("If-Match"),
         }
-        found: dict[str, str] = {}
+        found: dict[str, str] = dict.fromkeys(given, _NOTHING)
         for name, value in given.items():
+            if not value:
+                continue
             if len(value) > _LONGEST_CRITERIA or not value.isprintable():
                 raise Refusal(400, "fhir.criteria", ("the condition is too long or not text", "条件过长或不是文本"))
             found[name] = Confidential(value)
-        headers = exchange.request.headers
-        for name in self._options.log_headers:
-            if name in headers:
-                found[name] = self._logged_header(headers[name])
+        found |= self._logged_headers(exchange.request.headers)
         found["method"] = exchange.request.method
         return found
 
     async def _taken(self, exchange: Exchange, message: bytes) -> Receipt:
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-
-        def done(receipt: Receipt) -> None:
-            if not future.done():  # cancelled when the server is closed under a call
-                future.set_result(receipt)
-
-        control_id = self._key(exchange)
         params = self._variables(exchange)
-        self._intake.submit(self._bound, message, done, remote=exchange.remote, control_id=control_id, params=params)
-        return await future
-
-    def _key(self, exchange: Exchange) -> str:
-        key = exchange.header("Idempotency-Key")
-        return key if key.isprintable() else "".join(char if char.isprintable() else "?" for char in key)
+        return await self._handed_in(message, exchange.remote, exchange.header("Idempotency-Key"), params)
 
     async def _search(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
@@ -252,7 +286,7 @@ class FhirReceiver(HttpReceiver):
                         "_search 只接受 application/x-www-form-urlencoded",
                     ),
                 )
-            body = await self._body(request, {}, exchange.remote)
+            body = await self._bodies.read(request)
             exchange.query += query_of(body.decode("ascii", "replace"))
         known = self._fhir.search
         unknown = [
@@ -315,46 +349,15 @@ class FhirReceiver(HttpReceiver):
             self._route.resources,
             self._limit,
             self._fhir.import_page,
-            self._key(exchange)[: _LONGEST_KEY - 12],
+            clean(exchange.header("Idempotency-Key"))[: _LONGEST_KEY - 12],
             exchange.remote,
             self._variables(exchange),
         )
-        last: tuple[int, dict[str, Any]] | None = None
-        headers: Mapping[str, str] = {}
-        try:
-            await work.read(self._pieces(exchange.request))
-        except StoreBusy as error:
-            last = 503, issue("error", "transient", mask_text(error.text), error.code)
-            headers = {"Retry-After": RETRY_AFTER}
-        except LineTooLong:
-            limit = self._limit
-            text = t(f"a line is longer than {limit} bytes", f"有一行超过 {limit} 字节")
-            last = 413, issue("error", "too-long", text, "http.too_large")
-        except TimeoutError:
-            last = (
-                408,
-                issue(
-                    "error", "timeout", t("nothing more came for too long", "长时间没有后续内容"), "http.body_timeout"
-                ),
-            )
-        except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
-            last = 400, issue("error", "incomplete", t("the body is cut short", "消息体不完整"), "http.body_incomplete")
-        if last is None:
-            return self._answers.told(exchange, 200, work.outcome())
-        answer = self._answers.told(exchange, last[0], work.outcome(last[1]), headers)
-        answer.force_close()
+        status, last, headers = await work.run(exchange.request, self._fhir.body_timeout)
+        answer = self._answers.told(exchange, status, work.outcome(last), headers)
+        if last is not None:
+            answer.force_close()
         return answer
-
-    async def _pieces(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
-        if "Expect" in request.headers and request.version >= HttpVersion11:
-            await request.writer.write(_CONTINUE)
-            request.writer.output_size = 0
-        while True:
-            async with asyncio.timeout(self._options.body_timeout):
-                piece = await request.content.readany()
-            if not piece:
-                return
-            yield piece
 
 
 def _names(names: list[str]) -> str:

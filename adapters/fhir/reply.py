@@ -28,7 +28,7 @@ def judged(reply: Reply, codec: Codec, request: Request) -> Reply:
     whatever its status.
     """
     tree = _tree(reply.body, codec)
-    if request.interaction == "read" and reply.status in (404, 410):
+    if request.interaction in ("read", "history") and reply.status in (404, 410):
         return replace(reply, ok=True, error="", body=reply.body if severest(tree) is not None else b"")
     if tree is None:
         return reply

@@ -11,7 +11,7 @@ from adapters.fhir.call import BUNDLES
 from adapters.fhir.exchange import resource_tree
 from adapters.fhir.options import FhirConnect
 from adapters.http.request import encoded_path, join_path
-from adapters.http.template import MissingVariable, Template
+from adapters.template import MissingVariable, Template
 from hub.api import Codec, CodecError, PermanentError
 from hub.codecs.json_codec import JsonCodec
 from hub.i18n import t
@@ -19,7 +19,7 @@ from hub.i18n import t
 __all__ = ["Request", "RequestMaker"]
 
 _JSON = JsonCodec()
-_MADE = ("search", "read", "delete", "patch")
+_MADE = ("search", "read", "history", "delete", "patch")
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Request:
     body: bytes = b""
     content_type: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    interaction: str = ""  # "read", "validate": those whose answers are understood in another way
+    interaction: str = ""  # "read", "history", "validate": those whose answers are understood in another way
 
     @property
     def repeatable(self) -> bool:
@@ -101,11 +101,13 @@ class RequestMaker:
         self, kind: str, made: str, tree: dict[str, Any], body: bytes, variables: Mapping[str, Any]
     ) -> Request:
         """What the facade, or a mapping, wrote instead of a resource: ``Observation.search``, ``Patient.read`` …"""
-        if made == "search":
-            parameters = tree.get("parameters")
+        if made in ("search", "history"):
+            parameters = tree.get("parameters", {})
             if not isinstance(parameters, dict):
                 raise self._unfit(kind, made)
-            return Request("GET", self._target(kind, urlencode(parameters, doseq=True)))
+            of = f"{kind}/{self._part(tree['id'])}" if made == "history" and "id" in tree else kind
+            path = f"{of}/_history" if made == "history" else of
+            return Request("GET", self._target(path, urlencode(parameters, doseq=True)), interaction=made)
         criteria = self._condition(self._criteria, variables) or tree.get("criteria")
         if made != "read" and not tree.get("id") and isinstance(criteria, str) and criteria:
             target = self._target(kind, criteria)

@@ -11,12 +11,11 @@ from adapters.fhir.options import FhirConnect
 from adapters.fhir.reply import judged
 from adapters.fhir.request import Request, RequestMaker
 from adapters.http.answer import decoded
+from adapters.http.caller import HttpCaller, own_credentials
 from adapters.http.client import HttpClient
 from adapters.http.coding import compress
 from adapters.http.connection import Response
-from adapters.http.options import OutboundAuth
 from adapters.http.request import RequestHead, header_line
-from adapters.http.sender import HttpSender
 from hub.api import Bound, Outgoing, Reply
 
 __all__ = ["FhirSender"]
@@ -34,12 +33,13 @@ class _Made(Outgoing):
     request: Request = field(kw_only=True)
 
 
-class FhirSender(HttpSender):
+class FhirSender(HttpCaller):
     """A client of one FHIR server. Connections, credentials, time limits and errors of transport are those of the HTTP adapter."""
 
     def __init__(self, bound: Bound) -> None:
-        super().__init__(bound)
         self._fhir = options = cast(FhirConnect, bound.options)
+        super().__init__(bound, options)
+        self._key_header = options.idempotency_header.lower()
         self._codec = bound.codec
         self._reply_codec = bound.reply_codec or bound.codec
         self._maker = RequestMaker(bound.place, options, self._endpoint.path, bound.codec)
@@ -54,7 +54,7 @@ class FhirSender(HttpSender):
                 self._endpoint,
                 method,
                 headers={**options.headers, **accept},
-                auth=options.auth if isinstance(options.auth, OutboundAuth) else None,
+                auth=own_credentials(options),
                 proxy=options.proxy,
             )
             for method in _METHODS
@@ -91,7 +91,7 @@ class FhirSender(HttpSender):
             lines.append(header_line(self._key_header, outgoing.idempotency_key))
         if request.content_type:
             lines.append(header_line("content-type", request.content_type))
-            if self._options.gzip and len(body) > _GZIP_ABOVE:
+            if self._fhir.gzip and len(body) > _GZIP_ABOVE:
                 body = await compress(body)
                 lines.append(b"content-encoding: gzip\r\n")
             lines.append(b"content-length: %d\r\n" % len(body))

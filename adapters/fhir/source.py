@@ -14,8 +14,8 @@ from adapters.fhir.outcome import severest
 from adapters.fhir.reply import outcome_text
 from adapters.http.answer import decoded, error_text
 from adapters.http.client import HttpClient, Target
+from adapters.http.client_options import OutboundAuth
 from adapters.http.connection import Response
-from adapters.http.options import OutboundAuth
 from adapters.http.proxy import proxy_authorization
 from adapters.http.request import Endpoint, RequestHead, auth_line, encoded_path, header_line, join_path
 from adapters.http.token import TokenSource

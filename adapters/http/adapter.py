@@ -19,6 +19,7 @@ class HttpAdapter(Adapter):
     name = "http"
     listen_options = HttpListen
     connect_options = HttpConnect
+    protects = ("in", "out")
 
     def __init__(self, servers: ServerPool | None = None) -> None:
         self._servers = servers if servers is not None else ServerPool()
@@ -35,6 +36,8 @@ class HttpPollAdapter(Adapter):
 
     name = "http_poll"
     listen_options = HttpPoll
+    reads_source = True
+    protects = ("in",)
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return HttpPollReceiver(bound, intake)

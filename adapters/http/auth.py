@@ -7,8 +7,8 @@ import binascii
 import hmac
 from collections.abc import Mapping
 
-from adapters.http.options import InboundAuth
 from adapters.http.problem import Refusal
+from adapters.http.server_options import InboundAuth
 
 __all__ = ["Gate"]
 

@@ -7,6 +7,7 @@ the largest single cost of a delivery.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Target:
     idle_timeout: float = 30.0
     reply_limit: int = 8 << 20
     proxy: Proxy | None = None
+    permits: Callable[[str], bool] | None = None  # whether a connection may be made to an IP address; None: to any
 
     @property
     def address(self) -> str:
@@ -261,6 +263,8 @@ class HttpClient:
             async with asyncio.timeout(limit):
                 if target.proxy is not None:
                     connection = await self._through(target.proxy, make)
+                elif target.permits is not None:
+                    connection = await self._to_permitted(target.permits, make)
                 else:
                     _, connection = await loop.create_connection(
                         make,
@@ -309,6 +313,26 @@ class HttpClient:
             )
         self._all.add(connection)
         self.opened += 1
+        return connection
+
+    async def _to_permitted(self, permits: Callable[[str], bool], make: Callable[[], Connection]) -> Connection:
+        """The host's addresses are looked at and used: asked for a second time, its name could mean another."""
+        loop = asyncio.get_running_loop()
+        target = self.target
+        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        addresses = [str(where[0]) for *_, where in found]
+        if not addresses or not all(map(permits, addresses)):
+            raise UnreachableError(
+                t(f"connections to the address of {target} are not permitted", f"不允许连接 {target} 的地址"),
+                code="http.address_refused",
+            )
+        _, connection = await loop.create_connection(
+            make,
+            addresses[0],
+            target.port,
+            ssl=target.ssl,
+            server_hostname=(target.server_name or target.host) if target.ssl else None,
+        )
         return connection
 
     async def _through(self, proxy: Proxy, make: Callable[[], Connection]) -> Connection:

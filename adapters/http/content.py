@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from adapters.http.template import MissingVariable, Template
+from adapters.template import MissingVariable, Template
 
 __all__ = ["fill_tree", "plain_body"]
 

@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 from adapters.http.answer import decoded, error_text, phrase, retry_after
 from adapters.http.client import HttpClient, Target
+from adapters.http.client_options import OutboundAuth
 from adapters.http.connection import Response
 from adapters.http.content import fill_tree, plain_body
-from adapters.http.options import OutboundAuth
 from adapters.http.page_reader import Page, PageReader
 from adapters.http.paging import Pager
 from adapters.http.poll_options import HttpPoll
 from adapters.http.poll_progress import Progress, digest, no_progress
+from adapters.http.protected import client_of
 from adapters.http.request import Endpoint, RequestHead, encoded_path, join_path
 from adapters.http.token import TokenSource
 from adapters.polling import PollingReceiver, Run
@@ -74,7 +75,7 @@ class HttpPollReceiver(PollingReceiver):
 
     async def start(self) -> None:
         options, endpoint = self._options, self._endpoint
-        self._client = HttpClient(
+        self._client = client_of(
             Target(
                 host=endpoint.host,
                 port=endpoint.port,
@@ -84,7 +85,8 @@ class HttpPollReceiver(PollingReceiver):
                 connect_timeout=options.connect_timeout,
                 reply_limit=options.reply_limit,
                 proxy=options.proxy,
-            )
+            ),
+            self.bound.protection,
         )
         if options.auth is not None and not isinstance(options.auth, OutboundAuth):
             self._tokens = TokenSource(

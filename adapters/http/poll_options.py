@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
+from adapters.http.client_options import OutboundAuth, Probe, header_of
 from adapters.http.option_types import OWN_HEADERS, HeaderName, Options, PlainUrl, texts_of
-from adapters.http.options import OutboundAuth, Probe, header_of
 from adapters.http.proxy import Proxy
-from adapters.http.template import Template
 from adapters.http.token_options import LoginAuth, OAuth2Auth
 from adapters.schedule import Schedule
+from adapters.template import Template
 from adapters.tls import ClientTls
 from hub.contract import Duration, Size
 from hub.errors import HubError

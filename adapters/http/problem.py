@@ -10,11 +10,22 @@ import orjson
 from aiohttp import web
 
 from adapters.http.findings import XML_CODECS, operation_outcome, xml_problem
-from hub.api import Codec, CodecError, HubError, SendError, StoreBusy
+from hub.api import Codec, CodecError, ExchangeError, HubError, SendError, StoreBusy
 from hub.i18n import language, t
 from hub.ids import id_text
+from hub.masking import mask_text
 
-__all__ = ["MOST_FINDINGS", "RETRY_AFTER", "SERVER", "Refusal", "problem_of", "problem_response", "wants"]
+__all__ = [
+    "MOST_FINDINGS",
+    "RETRY_AFTER",
+    "SERVER",
+    "Refusal",
+    "problem_of",
+    "problem_response",
+    "retry_headers",
+    "target_code",
+    "wants",
+]
 
 #: A text in English and in Chinese.
 Text = tuple[str, str]
@@ -32,7 +43,7 @@ _TITLES: dict[int, Text] = {
     400: ("The request is malformed", "请求格式错误"),
     401: ("Authentication is required", "需要身份认证"),
     403: ("Access is not allowed", "禁止访问"),
-    404: ("There is no such interface", "接口不存在"),
+    404: ("Nothing is there", "资源不存在"),
     405: ("The method is not allowed here", "不允许使用该方法"),
     408: ("The request came too slowly", "请求接收超时"),
     409: ("The first request is still under way", "首次请求仍在处理"),
@@ -47,6 +58,12 @@ _TITLES: dict[int, Text] = {
     503: ("Nothing can be accepted just now", "暂时无法接收"),
     504: ("The target did not answer in time", "目标系统未及时应答"),
 }
+_REFUSED: Text = ("The target refused the request", "目标系统拒绝了请求")
+#: By :class:`hub.api.ExchangeError`'s kinds.
+_EXCHANGE = {"refused": 422, "failed": 502, "unreachable": 502, "late": 504, "pending": 409, "hub": 500}
+#: What a target says of the request itself is said to its caller; 401, 403, 405, 407 or 429 are about the hub as the target's caller.
+_PASSED_ON = frozenset((400, 404, 410, 412, 413, 415, 422, 451))
+_LONGEST_CODE = 64
 
 
 @dataclass(slots=True)
@@ -89,6 +106,8 @@ def problem_of(error: HubError | None) -> tuple[int, str]:
     code = error.code
     if isinstance(error, StoreBusy):
         return 503, code
+    if isinstance(error, ExchangeError):
+        return _status_of(error), code
     if code == "intake.too_large":
         return 413, code
     if isinstance(error, CodecError) or code.startswith("codec."):
@@ -102,6 +121,26 @@ def problem_of(error: HubError | None) -> tuple[int, str]:
     return 422, code
 
 
+def _status_of(error: ExchangeError) -> int:
+    if error.kind == "refused" and error.status in _PASSED_ON:
+        return error.status
+    if error.kind == "refused" and 400 <= error.status < 500 and error.status != 409:
+        return 502  # the target does not want the hub, whatever the request is
+    if error.kind == "failed" and error.reply_code.endswith("timeout"):
+        return 504
+    return _EXCHANGE[error.kind]
+
+
+def target_code(error: HubError | None) -> str:
+    """The code with which the target failed or refused a request; "" for none."""
+    return mask_text(error.reply_code)[:_LONGEST_CODE] if isinstance(error, ExchangeError) else ""
+
+
+def retry_headers(status: int, code: str) -> dict[str, str]:
+    """When to send again what was not taken now, or is still under way."""
+    return {"Retry-After": RETRY_AFTER} if status == 503 or code == "request.pending" else {}
+
+
 def problem_response(
     accept_language: str,
     path: str,
@@ -111,6 +150,7 @@ def problem_response(
     *,
     remedy: Text = ("", ""),
     message_id: int = 0,
+    target: str = "",
     headers: Mapping[str, str] | None = None,
     findings: Sequence[Mapping[str, str]] = (),
     codec: Codec | None = None,
@@ -118,11 +158,11 @@ def problem_response(
     """``application/problem+json``; ``message_id`` is told where the message is stored all the same.
 
     ``codec``: that of the interface. Where it is FHIR the answer is an OperationOutcome, where it is XML
-    ``application/problem+xml``. ``findings``: what validation says of the message, as ``Finding.as_dict``.
+    ``application/problem+xml``. ``target``: the code with which the target failed. ``findings``: what validation says of the message, as ``Finding.as_dict``.
     """
     chosen = wants(accept_language)
     pick = 1 if chosen == "zh" else 0
-    title = _TITLES.get(status, _TITLES[422])
+    title = _REFUSED if code == "request.failed" and status < 500 else _TITLES.get(status, _TITLES[422])
     document: dict[str, Any] = {
         "type": f"urn:tongqu:problem:{code}",
         "title": title[pick],
@@ -133,6 +173,8 @@ def problem_response(
     }
     if remedy[pick]:
         document["remedy"] = remedy[pick]
+    if target:
+        document["target_code"] = target
     if message_id:
         document["message_id"] = id_text(message_id)
     findings = findings[:MOST_FINDINGS]

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from adapters.http.content import fill_tree
 from adapters.http.option_types import Options, texts_of
 from adapters.http.problem import SERVER
-from adapters.http.template import Template
+from adapters.template import Template
 
 __all__ = ["Replies", "ReplyBody", "own_answer", "own_refusal"]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from adapters.http.client_options import OutboundAuth
 from adapters.http.coding import ACCEPT_ENCODING
-from adapters.http.options import OutboundAuth
 from adapters.http.proxy import Proxy, proxy_authorization
-from adapters.http.template import MissingVariable, Template
+from adapters.template import MissingVariable, Template
 from hub.api import PermanentError
 from hub.i18n import t
 

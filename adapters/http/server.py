@@ -13,8 +13,8 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from adapters.http.options import HttpListen
 from adapters.http.problem import problem_response
+from adapters.http.server_options import ServerOptions
 from adapters.tls import ServerTls, server_context
 from hub.api import HubError
 from hub.i18n import t
@@ -149,7 +149,7 @@ class _Listener(web.Server):
 class HttpServer:
     """The server of one host and port; opens with the first interface and closes with the last."""
 
-    def __init__(self, options: HttpListen) -> None:
+    def __init__(self, options: ServerOptions) -> None:
         self._host = options.host
         self._port = options.port
         self._settings = _settings(options)
@@ -170,7 +170,7 @@ class HttpServer:
     def refused(self) -> int:
         return self._listener.refused if self._listener is not None else 0
 
-    async def add(self, route: Route, options: HttpListen) -> None:
+    async def add(self, route: Route, options: ServerOptions) -> None:
         """Serve an interface; opens the socket for the first. Raises :class:`HubError` with a remedy."""
         async with self._lock:
             if self._routes and self._settings != _settings(options):
@@ -340,7 +340,7 @@ class ServerPool:
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], HttpServer] = {}
 
-    def server(self, options: HttpListen) -> HttpServer:
+    def server(self, options: ServerOptions) -> HttpServer:
         key = options.host, options.port
         server = self._servers.get(key)
         if server is None:
@@ -348,7 +348,7 @@ class ServerPool:
         return server
 
 
-def _settings(options: HttpListen) -> _Settings:
+def _settings(options: ServerOptions) -> _Settings:
     return _Settings(
         options.tls, options.keepalive_timeout, options.header_size, options.max_connections, options.backlog
     )

@@ -13,8 +13,8 @@ from adapters.http.connection import Response
 from adapters.http.content import fill_tree, plain_body
 from adapters.http.proxy import Proxy
 from adapters.http.request import Endpoint, RequestHead, header_line
-from adapters.http.template import Template
 from adapters.http.token_options import OAuth2Auth, TokenAuth
+from adapters.template import Template
 from adapters.tls import ClientTls, client_context
 from hub.api import HubError, PermanentError, SendError, UnreachableError
 from hub.codecs.json_codec import JsonCodec

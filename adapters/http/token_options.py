@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from adapters.http.option_types import OWN_HEADERS, HeaderName, Options, PlainUrl, texts_of
-from adapters.http.template import Template
+from adapters.template import Template
 from hub.contract import Duration
 from hub.errors import HubError
 from hub.mapping import compile_expression

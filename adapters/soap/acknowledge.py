@@ -11,6 +11,7 @@ from typing import Any
 
 from lxml import etree
 
+from adapters.soap.names import local
 from adapters.soap.text import attribute
 from hub.api import CodecError
 from hub.codecs.xml_charset import to_utf8
@@ -19,8 +20,10 @@ __all__ = ["MCCI", "fill", "mcci"]
 
 MCCI = "mcci"
 _PLACE = re.compile(r"\{(message_id|control_id|outcome|code|text|now|uuid)\}")
-#: Bytes of a message that are read for its acknowledgement.
+#: Bytes of a message that are read for its acknowledgement at most, and at a time: all that is wanted stands in the first few hundred.
 _HEAD = 4 << 10
+_PIECE = 512
+_PARTIES = ("sender", "receiver")
 _LONGEST = 256
 _SAFE: dict[str, Any] = {
     "encoding": "utf-8",
@@ -52,9 +55,10 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(put, template)
 
 
-def mcci(raw: bytes, encoding: str, code: str, text: str) -> str:
+def mcci(raw: bytes, encoding: str | None, code: str, text: str) -> str:
     """The acknowledgement of an HL7 v3 message; ``code`` is AA or AE. Sender and receiver change places.
 
+    ``encoding``: of the bytes, by the contract; None where they are UTF-8 for sure.
     For bytes that are not XML, or have no head, the places of what they would say stay empty.
     """
     root = _beginning(raw, encoding)
@@ -78,19 +82,29 @@ def mcci(raw: bytes, encoding: str, code: str, text: str) -> str:
     )
 
 
-def _beginning(raw: bytes, encoding: str) -> etree._Element | None:
-    """The root with as much of the document as its first bytes hold: the head stands there, and the rest may be large."""
+def _beginning(raw: bytes, encoding: str | None) -> etree._Element | None:
+    """The root with as much of the document as is needed: the head stands at its beginning, and the rest may be large."""
+    root: etree._Element | None = None
     try:
-        data = to_utf8(raw, encoding).data[:_HEAD]
+        data = (raw if encoding is None else to_utf8(raw, encoding).data)[:_HEAD]
         if b"<!DOCTYPE" in data:
             return None
-        parser = etree.XMLPullParser(("start",), tag="{*}id", **_SAFE)
-        parser.feed(data)
+        parser = etree.XMLPullParser(("start", "end"), tag=("{*}id", *(f"{{*}}{name}" for name in _PARTIES)), **_SAFE)
+        ended = 0
+        for at in range(0, len(data), _PIECE):
+            parser.feed(data[at : at + _PIECE])
+            for event, found in parser.read_events():
+                if not isinstance(found, etree._Element):
+                    continue
+                if root is None:
+                    root = found.getroottree().getroot()
+                if event == "end" and found.getparent() is root and local(str(found.tag)) in _PARTIES:
+                    ended += 1
+            if ended >= len(_PARTIES):
+                break
     except (CodecError, etree.LxmlError):
         return None
-    for _, found in parser.read_events():
-        return found.getroottree().getroot() if isinstance(found, etree._Element) else None
-    return None
+    return root
 
 
 def _party(name: str, kind: str, root: str, extension: str) -> str:

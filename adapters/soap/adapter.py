@@ -17,6 +17,7 @@ class SoapAdapter(Adapter):
     name = "soap"
     listen_options = SoapListen
     connect_options = SoapConnect
+    protects = ("in", "out")
 
     def __init__(self, servers: ServerPool | None = None) -> None:
         self._servers = servers if servers is not None else ServerPool()

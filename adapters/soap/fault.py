@@ -71,13 +71,16 @@ def fault_body(
     language: str,
     remedy: str = "",
     message_id: str = "",
+    target: str = "",
     findings: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """The Fault element; ``fault`` is one of the words of this module. Uses the prefix ``soap`` for the envelope's namespace."""
+    """The Fault element; ``fault`` is one of the words of this module, ``target`` the code with which a target failed. Uses the prefix ``soap`` for the envelope's namespace."""
     old, new, sub_space, sub_name = _CODES[fault]
     detail = f"<t:code>{as_text(code)}</t:code>"
     if remedy:
         detail += f"<t:remedy>{as_text(_clean(remedy))}</t:remedy>"
+    if target:
+        detail += f"<t:targetCode>{as_text(_clean(target))}</t:targetCode>"
     if message_id:
         detail += f"<t:messageId>{as_text(message_id)}</t:messageId>"
     for finding in findings[:MOST_FINDINGS]:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from adapters.http.options import HeaderName, HttpConnect, HttpListen, InboundAuth, OutboundAuth, Probe
-from adapters.http.template import Template
+from adapters.http.client_options import ClientOptions
+from adapters.http.options import HttpConnect
+from adapters.http.server_options import CallOptions, ServerPath
 from adapters.soap.acknowledge import MCCI, fill
 from adapters.soap.names import Version
 from adapters.soap.payload import Place
 from adapters.soap.security_options import InboundSecurity, OutboundSecurity
-from adapters.tls import ClientTls, ServerTls
+from adapters.template import Template
 from hub.api import CodecError
 from hub.codecs.xml_parse import parse
-from hub.contract import Duration, Size
 
 __all__ = ["Form", "SoapConnect", "SoapListen"]
 
@@ -57,35 +48,10 @@ Where = Annotated[str, AfterValidator(_place)]
 Plain = Annotated[str, AfterValidator(_printable)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _of_http(model: type[HttpListen] | type[HttpConnect], values: dict[str, Any]) -> Any:
-    """The options of the HTTP adapter underneath; what is wrong with them is told as ours."""
-    try:
-        return model(**values)
-    except ValidationError as error:
-        raise ValueError(
-            "; ".join(str(found["msg"]).removeprefix("Value error, ") for found in error.errors())
-        ) from None
-
-
-class SoapListen(_Options):
+class SoapListen(CallOptions):
     """``listen`` of a SOAP interface. Interfaces with the same host and port share one server."""
 
-    server: ClassVar[str] = "http"  # may share its port with other interfaces of this server
-
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every IPv4 address of the machine")
-    port: int = Field(0, ge=0, le=65535, description="0 takes a free port, shown in the status")
-    path: str = Field(description="e.g. /services/HIPService; the WSDL is at this path with ?wsdl")
-    auth: InboundAuth = Field(description="of HTTP; required: an interface open to everybody says `auth: {type: none}`")
-    allow: list[str] = Field(
-        default_factory=list,
-        description="addresses and networks (CIDR) that may call, * for everybody; "
-        "default: this machine only, and only where host is a loopback address",
-    )
-    tls: ServerTls | None = None
+    path: ServerPath = Field(description="e.g. /services/HIPService; the WSDL is at this path with ?wsdl")
     security: InboundSecurity | None = Field(None, description="WS-Security that callers must show")
     credentials: dict[Name, SecretStr] = Field(
         default_factory=dict, description="parameters that must have exactly this text, e.g. {token: ...}; never logged"
@@ -143,24 +109,6 @@ class SoapListen(_Options):
     wsdl: str = Field("", description="WSDL file to serve, with what it imports from its folder; default: generated")
     address: Plain = Field("", description="address in the WSDL; default: as the caller reached it")
 
-    max_size: Size = Field(
-        64 << 20, ge=1, description="largest body, bytes, after decompression; max_size of the interface goes before"
-    )
-    max_buffered: Size = Field(
-        256 << 20, ge=1 << 20, description="bytes of unfinished large bodies that all connections together may hold"
-    )
-    log_headers: list[HeaderName] = Field(
-        default_factory=lambda: ["Content-Type", "User-Agent"],
-        description="request headers kept in the call log, masked; credentials can't be named",
-    )
-    body_timeout: Duration = Field(60.0, gt=0, description="longest time to receive the body of a call")
-    keepalive_timeout: Duration = Field(
-        75.0, gt=0, description="a connection is closed after so long without a complete request head"
-    )
-    header_size: Size = Field(8 << 10, ge=1024, le=1 << 20, description="longest request line or header, bytes")
-    max_connections: int = Field(10_000, ge=1, description="further ones are closed at once")
-    backlog: int = Field(1024, ge=1, description="connections the system holds until they are accepted")
-
     @field_validator("understands")
     @classmethod
     def _block_names(cls, values: list[str]) -> list[str]:
@@ -176,8 +124,7 @@ class SoapListen(_Options):
         return value
 
     @model_validator(mode="after")
-    def _fits(self) -> SoapListen:
-        self.http()
+    def _fits(self) -> Self:
         if "{" in self.path:
             raise ValueError("path has no {name} parts; parameters of a service are in the envelope")
         for template in (self.accepted, self.refused):
@@ -207,18 +154,10 @@ class SoapListen(_Options):
     def accepts(self) -> frozenset[Version]:
         return frozenset(Version.V11 if word == "1.1" else Version.V12 for word in self.versions)
 
-    def http(self) -> HttpListen:
-        """The same as options of the HTTP server."""
-        shared = self.model_fields_set & HttpListen.model_fields.keys()
-        values = {name: getattr(self, name) for name in shared}
-        found: HttpListen = _of_http(HttpListen, {**values, "methods": ["GET", "POST"]})
-        return found
 
-
-class SoapConnect(_Options):
+class SoapConnect(ClientOptions):
     """``connect`` of a SOAP interface."""
 
-    url: str = Field(description="http:// or https:// address of the service; path and query may hold {name} templates")
     version: Literal["1.1", "1.2"] = "1.1"
     operation: str = Field("", description="element around the parameters; may hold {name} templates")
     namespace: Plain = Field("", description="its namespace")
@@ -258,21 +197,6 @@ class SoapConnect(_Options):
     service: str = Field("", description="wsdl: which service; default: the first")
     endpoint: str = Field("", description="wsdl: which port of the service; default: the first of the version")
 
-    headers: dict[HeaderName, str] = Field(
-        default_factory=dict, description="of HTTP; values may hold {name} templates"
-    )
-    auth: OutboundAuth | None = None
-    gzip: bool = Field(False, description="compress bodies above 1 KB; the target must understand it")
-    idempotency_header: str = Field(
-        "Idempotency-Key", description="header with the delivery's stable key; '' sends none"
-    )
-    connections: int = Field(8, ge=1, le=1024, description="connections kept open at most; one call each at a time")
-    connect_timeout: Duration = Field(5.0, gt=0, description="longest time to connect, TLS included")
-    idle_timeout: Duration = Field(30.0, gt=0, description="an unused connection is closed after so long")
-    reply_limit: Size = Field(8 << 20, ge=1, description="largest reply, bytes, after decompression")
-    tls: ClientTls = Field(default_factory=ClientTls)
-    probe: Probe | None = Field(None, description="default: connect, TLS included, and close")
-
     @field_validator("result")
     @classmethod
     def _is_place(cls, value: str) -> str:
@@ -281,8 +205,9 @@ class SoapConnect(_Options):
         return value
 
     @model_validator(mode="after")
-    def _fits(self) -> SoapConnect:
-        self.http("", **({"SOAPAction": ""} if self.version == "1.1" else {}))
+    def _fits(self) -> Self:
+        if any(name.lower() == "soapaction" for name in self.headers):
+            raise ValueError("header SOAPAction is written by the adapter itself; use soap_action")
         names = Template(self.operation).names
         for text in self.parameters.values():
             Template(text)
@@ -309,8 +234,6 @@ class SoapConnect(_Options):
 
     def http(self, content_type: str, **headers: str) -> HttpConnect:
         """The same as options of the HTTP client."""
-        shared = self.model_fields_set & HttpConnect.model_fields.keys()
-        values = {name: getattr(self, name) for name in shared}
+        values = {name: getattr(self, name) for name in ClientOptions.model_fields}
         values["headers"] = {**self.headers, **headers}
-        found: HttpConnect = _of_http(HttpConnect, {**values, "method": "POST", "content_type": content_type})
-        return found
+        return HttpConnect(**values, method="POST", content_type=content_type)

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, wants
-from adapters.http.receiver import HttpReceiver
+from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, target_code, wants
 from adapters.http.server import ServerPool
+from adapters.http.service import HttpService
 from adapters.soap.acknowledge import MCCI, fill, mcci
 from adapters.soap.answer import Answer, Answerer
 from adapters.soap.call import Call, CallReader
@@ -30,14 +30,16 @@ _THREAD_ABOVE = 128 << 10
 _LONGEST_KEY = 256
 
 
-class SoapReceiver(HttpReceiver):
+class SoapReceiver(HttpService):
     """One listening SOAP interface: an HTTP interface whose body is an envelope."""
 
     def __init__(self, bound: Bound, intake: IntakePort, servers: ServerPool) -> None:
         options = cast(SoapListen, bound.options)
-        super().__init__(replace(bound, options=options.http()), intake, servers)
+        super().__init__(bound, intake, servers, options, ("GET", "POST"))
         self._soap = options
         self._encoding = bound.contract.encoding
+        #: Of messages; None where they were taken out of an envelope as text and are UTF-8.
+        self._raw_encoding = self._encoding if options.binary or options.payload == "envelope" else None
         self._reader: CallReader
         self._answerer: Answerer
         self._files: WsdlFiles | None = None
@@ -64,7 +66,7 @@ class SoapReceiver(HttpReceiver):
             self._admit(request, remote)
             if request.method == "GET":
                 return self._describe(request)
-            body = await self._body(request, parts, remote)
+            body = await self._bodies.read(request)
             receipt = await self._exchange(request, call, body, remote)
             return self._told(request, call, receipt)
         except Refusal as refusal:
@@ -84,21 +86,11 @@ class SoapReceiver(HttpReceiver):
             await asyncio.to_thread(self._reader.read, *arguments)
         else:
             self._reader.read(*arguments)
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-
-        def done(receipt: Receipt) -> None:
-            if not future.done():  # cancelled when the server is closed under a call
-                future.set_result(receipt)
-
-        params = {name: self._logged_header(headers[name]) for name in self._options.log_headers if name in headers}
-        params.update(call.variables, path=self._options.path)
+        params = {**self._logged_headers(headers), **call.variables, "path": self._soap.path}
         control_id = headers.get("Idempotency-Key", "")
         if not control_id and call.addressing is not None:
             control_id = call.addressing.message_id[:_LONGEST_KEY]
-        if not control_id.isprintable():
-            control_id = "".join(char if char.isprintable() else "?" for char in control_id)
-        self._intake.submit(self._bound, call.message, done, remote=remote, control_id=control_id, params=params)
-        return await future
+        return await self._handed_in(call.message, remote, control_id, params)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -108,6 +100,8 @@ class SoapReceiver(HttpReceiver):
                 if receipt.reply is not None:
                     return _response(self._answerer.reply(call, receipt.reply), receipt.reply_status or 200)
                 return _response(self._acknowledged(call, receipt), 200)
+            if receipt.reply is not None:  # what the contract makes of the target's refusal
+                return _response(self._answerer.reply(call, receipt.reply), 200)
             if self._soap.refused and problem_of(receipt.error)[0] not in (409, 503):
                 return _response(self._answerer.reply(call, self._made(self._soap.refused, call, receipt, "AE")), 200)
         except CodecError as error:
@@ -133,7 +127,7 @@ class SoapReceiver(HttpReceiver):
         findings = [finding["text"] or finding["rule"] for finding in receipt.findings[:MOST_FINDINGS]]
         text = "; ".join([text, *findings])
         if template == MCCI:
-            return mcci(call.message, self._encoding, code, text).encode()
+            return mcci(call.message, self._raw_encoding, code, text).encode()
         values = {
             "message_id": id_text(receipt.message_id) if receipt.message_id else "",
             "control_id": receipt.control_id,
@@ -156,6 +150,7 @@ class SoapReceiver(HttpReceiver):
             language=language(),
             remedy=error.remedy if error is not None else "",
             message_id=id_text(receipt.message_id) if receipt.message_id else "",
+            target=target_code(error),
             findings=receipt.findings,
         )
         busy = status in (409, 503)

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.http.template import MissingVariable, Template
 from adapters.soap.addressing import ANONYMOUS, request_headers
 from adapters.soap.answer import placed
 from adapters.soap.envelope import envelope_bytes
@@ -16,6 +15,7 @@ from adapters.soap.names import Version
 from adapters.soap.options import SoapConnect
 from adapters.soap.security import Stamp
 from adapters.soap.text import as_text, attribute
+from adapters.template import MissingVariable, Template
 from hub.api import CodecError, Outgoing, PermanentError
 from hub.i18n import t
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import ssl
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from adapters.http.connection import Response
+from adapters.http.options import HttpConnect
 from adapters.http.sender import HttpSender
 from adapters.soap.mtom import new_boundary
 from adapters.soap.options import SoapConnect
 from adapters.soap.reply import ReplyReader
 from adapters.soap.request import RequestWriter, content_type
-from adapters.tls import client_context
 from hub.api import Bound, HubError, Outgoing, Reply, Sender, UnreachableError
 from hub.i18n import t
 
@@ -26,6 +25,7 @@ __all__ = ["SoapSender"]
 
 #: Above this, bytes, an envelope is written and read in a thread: the event loop must not stand still for it.
 _THREAD_ABOVE = 128 << 10
+_LARGEST_WSDL = 16 << 20
 #: What may stand in an action as it is; the rest, which a header can't hold, is percent-encoded as in any IRI.
 _IN_ACTION = " !#$&'()*+,/:;=?@[]~%|^`-._"
 
@@ -118,13 +118,15 @@ class SoapSender(Sender):
         async with self._loading:
             if self._typed is None:
                 options = self._options
-                context = client_context(options.tls) if options.url.startswith("https:") else None
+                reader = HttpSender(replace(self._bound, options=_of_the_wsdl(options)))
+                await reader.start()
                 pool = ThreadPoolExecutor(1, thread_name_prefix="wsdl")
                 try:
                     loop = asyncio.get_running_loop()
-                    typed = await loop.run_in_executor(pool, _read_wsdl, options, context)
+                    typed = await loop.run_in_executor(pool, _read_wsdl, options, reader, loop)
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
+                    await reader.stop()
                 if typed.action != _action(options):
                     old, self._http = self._http, self._client(typed.action)
                     await old.stop()
@@ -134,10 +136,25 @@ class SoapSender(Sender):
             return self._typed
 
 
-def _read_wsdl(options: SoapConnect, context: ssl.SSLContext | None) -> Typed:
+def _of_the_wsdl(options: SoapConnect) -> HttpConnect:
+    """How the WSDL is read: with the credentials and on the way of the calls."""
+    return options.http("").model_copy(update={"reply_limit": _LARGEST_WSDL, "connections": 1})
+
+
+def _read_wsdl(options: SoapConnect, reader: HttpSender, loop: asyncio.AbstractEventLoop) -> Typed:
     from adapters.soap.typed import Typed  # brings zeep: 100 ms and 15 MB for those who have a WSDL
 
-    return Typed(options, context, _credentials(options))
+    within = options.connect_timeout
+
+    def fetch(target: str) -> Response:
+        asked = asyncio.run_coroutine_threadsafe(reader.ask("GET", target, within), loop)
+        try:
+            return asked.result(within + 1.0)
+        except (TimeoutError, CancelledError):  # nobody waits any more: the sender was stopped
+            asked.cancel()
+            raise UnreachableError(t("it did not come in time", "未能及时取得"), code="http.timeout") from None
+
+    return Typed(options, fetch)
 
 
 def _action(options: SoapConnect) -> str:
@@ -147,16 +164,3 @@ def _action(options: SoapConnect) -> str:
     if not options.operation or options.wsdl:
         return ""
     return f"{options.namespace.rstrip('/')}/{options.operation}" if options.namespace else options.operation
-
-
-def _credentials(options: SoapConnect) -> dict[str, str]:
-    """The headers that prove who we are, for reading the WSDL."""
-    auth = options.auth
-    if auth is None:
-        return {}
-    secret = auth.secret.get_secret_value()
-    if auth.type == "api_key":
-        return {auth.header: secret}
-    if auth.type == "bearer":
-        return {"Authorization": f"Bearer {secret}"}
-    return {"Authorization": "Basic " + base64.b64encode(f"{auth.user}:{secret}".encode()).decode()}

@@ -14,6 +14,8 @@ from hub.i18n import t
 __all__ = ["as_cdata", "as_text", "attribute", "decoded", "without_declaration"]
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What needs no second look, and most values are: numbers, codes, dates.
+_PLAIN = re.compile(r"[\w .:/{}()+-]*", re.ASCII)
 _DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>\s*")
 
 
@@ -34,6 +36,8 @@ def _checked(text: str) -> str:
 
 def as_text(text: str) -> str:
     """Element content; raises :class:`CodecError` for a character that XML does not permit."""
+    if _PLAIN.fullmatch(text):
+        return text
     text = _checked(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("\r", "&#13;") if "\r" in text else text
 
@@ -48,6 +52,8 @@ def as_cdata(text: str) -> str:
 
 def attribute(value: str) -> str:
     """An attribute's value, without the quotes (``"``) around it."""
+    if _PLAIN.fullmatch(value):
+        return value
     value = as_text(value).replace('"', "&quot;")
     return value.replace("\n", "&#10;").replace("\t", "&#9;")
 

@@ -5,10 +5,8 @@ Nothing is fetched but from the configured host or the folder of the file, no re
 
 from __future__ import annotations
 
-import http.client
 import logging
-import ssl
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,20 +19,22 @@ import zeep.transports
 from lxml import etree
 from zeep.wsdl.bindings import Soap11Binding, Soap12Binding
 
+from adapters.http.connection import Response
+from adapters.http.request import encoded_path
 from adapters.soap.envelope import Envelope
 from adapters.soap.fault import FaultRefusal
 from adapters.soap.names import local
 from adapters.soap.options import SoapConnect
-from hub.api import CodecError, HubError, PermanentError
+from hub.api import CodecError, HubError, PermanentError, SendError
 from hub.codecs.xml_charset import to_utf8
 from hub.codecs.xml_parse import parse
 from hub.i18n import t
 from hub.masking import mask_text
 
-__all__ = ["Typed"]
+__all__ = ["Fetch", "Typed"]
 
-_LARGEST = 16 << 20
-_PIECE = 256 << 10
+#: Gets path and query of a file on the host of ``url``; raises :class:`SendError`.
+Fetch = Callable[[str], Response]
 _MOST_FILES = 200
 
 
@@ -52,14 +52,11 @@ for _name in ("zeep.xsd.types.simple", "zeep.xsd.elements.attribute"):
 class _Loader(zeep.transports.Transport):
     """Where zeep gets WSDL and schemas from."""
 
-    def __init__(self, options: SoapConnect, context: ssl.SSLContext | None, headers: dict[str, str]) -> None:
+    def __init__(self, options: SoapConnect, fetch: Fetch) -> None:
         self._close_session = False  # zeep closes a session of requests, which there is none of
         self._origin = urlsplit(options.url)
-        self._context = context
-        self._server_name = options.tls.server_name
-        self._headers = headers
+        self._fetch = fetch
         self._loaded = 0
-        self._timeout = options.connect_timeout
         self._folder = (
             None if urlsplit(options.wsdl).scheme in ("http", "https") else Path(options.wsdl).resolve().parent
         )
@@ -72,7 +69,7 @@ class _Loader(zeep.transports.Transport):
         if parts.scheme in ("http", "https"):
             if (parts.scheme, parts.netloc.lower()) != (self._origin.scheme, self._origin.netloc.lower()):
                 raise _unusable(url, t("it is on another host than url", "与 url 不在同一主机"))
-            return self._fetch(parts.path or "/", parts.query)
+            return self._get(parts.path or "/", parts.query)
         path = Path(unquote(parts.path) if parts.scheme == "file" else url).resolve()
         if self._folder is None or not path.is_relative_to(self._folder):
             raise _unusable(url, t("it is outside the folder of the WSDL", "位于 WSDL 文件夹之外"))
@@ -81,37 +78,23 @@ class _Loader(zeep.transports.Transport):
         except OSError as error:
             raise _unusable(url, error.strerror or "") from error
 
-    def _fetch(self, path: str, query: str) -> bytes:
-        host, port = self._origin.hostname or "", self._origin.port or (443 if self._context else 80)
-        connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+    def _get(self, path: str, query: str) -> bytes:
         try:
-            connection.connect()
-            if self._context is not None:
-                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=self._server_name or host)
-            connection.request("GET", f"{path}?{query}" if query else path, headers=self._headers)
-            response = connection.getresponse()
-            data = b""
-            end = time.monotonic() + self._timeout
-            while len(data) <= _LARGEST and (piece := response.read1(_PIECE)):
-                data += piece
-                if time.monotonic() > end:
-                    raise TimeoutError
-        except (OSError, http.client.HTTPException) as error:
-            raise _unusable(path, type(error).__name__, code="soap.wsdl_unreachable") from error
-        finally:
-            connection.close()
-        if response.status != 200 or len(data) > _LARGEST:
+            response = self._fetch(encoded_path(path, query))
+        except SendError as error:
+            raise _unusable(path, error.text, code="soap.wsdl_unreachable") from error
+        if response.status != 200:
             raise _unusable(path, f"HTTP {response.status}", code="soap.wsdl_unreachable")
-        return data
+        return response.body
 
 
 class Typed:
     """One operation of a WSDL. Reading it blocks: make it in a thread. Raises :class:`HubError` when it can't be used."""
 
-    def __init__(self, options: SoapConnect, context: ssl.SSLContext | None, headers: dict[str, str]) -> None:
+    def __init__(self, options: SoapConnect, fetch: Fetch) -> None:
         settings = zeep.Settings(strict=True, xml_huge_tree=False, forbid_dtd=True, forbid_entities=True)
         try:
-            loader = _Loader(options, context, headers)
+            loader = _Loader(options, fetch)
             self._client = zeep.Client(options.wsdl, transport=loader, settings=settings)  # type: ignore[no-untyped-call]
             binding = self._binding(options)
             self._operation = binding.get(options.operation)

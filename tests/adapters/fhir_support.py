@@ -12,6 +12,7 @@ from adapters.fhir import FhirAdapter
 from adapters.fhir.options import FhirConnect, FhirListen
 from adapters.fhir.receiver import FhirReceiver
 from adapters.fhir.sender import FhirSender
+from adapters.http.service import HttpService
 from hub.api import Bound, HubError, Item, Receipt
 from hub.codecs.fhir import FhirCodec, FhirFormat
 from hub.contract import Interface
@@ -99,7 +100,7 @@ async def listening(
 
 
 async def ask(
-    receiver: FhirReceiver, method: str, path: str, body: bytes = b"", kind: str = FHIR_JSON, **headers: str
+    receiver: HttpService, method: str, path: str, body: bytes = b"", kind: str = FHIR_JSON, **headers: str
 ) -> Answer:
     """One request; ``path`` below the base."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}

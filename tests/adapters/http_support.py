@@ -18,6 +18,7 @@ from adapters.http import HttpAdapter
 from adapters.http.options import HttpConnect, HttpListen
 from adapters.http.receiver import HttpReceiver
 from adapters.http.sender import HttpSender
+from adapters.http.service import HttpService
 from hub.api import Bound, Codec, HubError, Outgoing, Receipt
 from hub.contract import Interface
 from hub.message import Outcome
@@ -178,7 +179,7 @@ async def raw_call(port: int, data: bytes) -> Answer:
 
 
 async def call(
-    receiver: HttpReceiver,
+    receiver: HttpService,
     body: bytes = b"{}",
     *,
     method: str = "POST",

@@ -342,6 +342,6 @@ def test_a_host_query_in_hl7_over_mllp(tmp_path: Path) -> None:
             header, said, shown, _ = ask(port, "QBP^Q11", "1")
             assert (header.split("|")[8], said, shown) == ("RSP^K11", "MSA|AA|1", "DSP|1||S7 WBC")
             assert ask(port, "QRY^Q02", "2")[:2][1] == "MSA|AA|2"
-            assert ask(port, "QBP^Q11", "BAD3")[1].startswith("MSA|AE|BAD3")
+            assert ask(port, "QBP^Q11", "BAD3")[1].startswith("MSA|AR|BAD3")
     finally:
         target.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters.http.options import HttpConnect, HttpListen
-from adapters.http.template import MissingVariable, Template
+from adapters.template import MissingVariable, Template
 
 OPEN = {"type": "none"}
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from adapters.http.answer import json_error, retry_after
 from adapters.http.auth import Gate
-from adapters.http.options import InboundAuth
 from adapters.http.problem import Refusal, problem_response, wants
 from adapters.http.request import header_line
+from adapters.http.server_options import InboundAuth
 from hub.api import PermanentError
 
 surrogates = st.text(alphabet=st.characters(codec=None))
