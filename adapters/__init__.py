@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -28,11 +28,15 @@ _CLASSES = (
     ("mq", "adapters.mq.adapter", "MqAdapter"),
     ("redis", "adapters.mq.redis", "RedisAdapter"),
     ("stomp", "adapters.mq.stomp", "StompAdapter"),
+    ("amqp1", "adapters.amqp1.adapter", "Amqp1Adapter"),
+    ("kafka", "adapters.kafka.adapter", "KafkaAdapter"),
     ("dicom", "adapters.dicom", "DicomAdapter"),
     ("dicomweb", "adapters.dicomweb", "DicomWebAdapter"),
     ("fhir", "adapters.fhir", "FhirAdapter"),
     ("fhir_poll", "adapters.fhir", "FhirPollAdapter"),
+    ("fhir_subscriptions", "adapters.fhir.subscriptions.feed", "FhirSubscriptionsAdapter"),
     ("mail", "adapters.mail", "MailAdapter"),
+    ("results", "adapters.results", "ResultsAdapter"),
 )
 #: Those whose listeners share one server for each host and port.
 _SHARING = ("dicomweb", "fhir", "http", "soap")
@@ -79,6 +83,22 @@ class _OnDemand(Adapter):
     @property
     def connect_options(self) -> type[BaseModel] | None:  # type: ignore[override]  # as above
         return self._adapter.connect_options
+
+    @property
+    def reads_source(self) -> bool:  # type: ignore[override]  # as above
+        return self._adapter.reads_source
+
+    @property
+    def protects(self) -> tuple[Literal["in", "out"], ...]:  # type: ignore[override]  # as above
+        return self._adapter.protects
+
+    @property
+    def opaque(self) -> bool:  # type: ignore[override]  # as above
+        return self._adapter.opaque
+
+    @property
+    def queued(self) -> bool:  # type: ignore[override]  # as above
+        return self._adapter.queued
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return self._adapter.receiver(bound, intake)

@@ -22,6 +22,7 @@ from hub.codecs.fhir import FhirFormat
 from hub.codecs.fixed_layout import FixedFormat
 from hub.codecs.xml_codec import XmlOptions
 from hub.contract import HubConfig, Interface, Plugin, parse_duration, parse_size
+from hub.security.load import BUILT_IN, scheme_class
 
 __all__ = ["OUTPUT", "reference"]
 
@@ -34,6 +35,13 @@ def _of_adapters() -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
         yield f"Options of the adapter `{adapter.name}`", tuple(model for model in models if model is not None)
 
 
+def _of_schemes() -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
+    for name in sorted(BUILT_IN):
+        scheme = scheme_class(name, {})
+        assert scheme is not None  # noqa: S101 - it is built in
+        yield f"Options of the security scheme `{name}`", (scheme.options,)
+
+
 _PARTS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("plugin.yaml", (Plugin, Interface)),
     ("hub.yaml", (HubConfig,)),
@@ -43,6 +51,7 @@ _PARTS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("Options of the codec `fixed`", (FixedFormat,)),
     ("Options of the codec `fhir`", (FhirFormat,)),
     ("Options of the codecs `xml`, `hl7v3` and `cda`", (XmlOptions,)),
+    *_of_schemes(),
 )
 _DURATIONS = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 _SIZES = (("GB", float(1 << 30)), ("MB", float(1 << 20)), ("KB", float(1 << 10)))
@@ -76,6 +85,8 @@ def _table(model: type[BaseModel]) -> str:
     if model.__doc__ and model.__doc__ is not BaseModel.__doc__:
         text = model.__doc__.strip().split("\n\n")[0].replace("``", "`")
         lines.append(" ".join(text.split()) + "\n")
+    if not model.model_fields:
+        return "\n".join([*lines, "It has no options.\n"])
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         cells = (f"`{field.alias or name}`", _unit(field) or _type(field.annotation), _default(field), _meaning(field))

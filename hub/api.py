@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -17,6 +17,7 @@ from hub.codecs.base import Codec
 from hub.contract import Interface
 from hub.errors import (
     CodecError,
+    ExchangeError,
     HubError,
     PermanentError,
     Problem,
@@ -29,8 +30,10 @@ from hub.hookspecs import hookimpl
 from hub.i18n import t
 from hub.masking import Confidential
 from hub.message import Outcome
+from hub.security import OpenedParams, Opening, Protection, Refused, Scheme, SchemeOptions, Wire
 
 if TYPE_CHECKING:
+    from hub.callers.door import Callers
     from hub.checking.checks import Checks
 
 __all__ = [
@@ -39,20 +42,28 @@ __all__ = [
     "Codec",
     "CodecError",
     "Confidential",
+    "ExchangeError",
     "HubError",
     "IntakePort",
     "Item",
+    "OpenedParams",
+    "Opening",
     "Outgoing",
     "PermanentError",
     "Problem",
+    "Protection",
     "Receipt",
     "Receiver",
+    "Refused",
     "Reply",
+    "Scheme",
+    "SchemeOptions",
     "SendError",
     "Sender",
     "StoreBusy",
     "TransientError",
     "UnreachableError",
+    "Wire",
     "hookimpl",
 ]
 
@@ -71,7 +82,9 @@ class Bound:
     options: BaseModel  # the adapter's own settings model, filled from ``listen`` or ``connect``
     reply_codec: Codec | None = None  # of the target's replies, where it is not ``codec``
     checks: Checks | None = None  # what ``validate`` of the contract asks for; None: nothing
+    protection: Protection | None = None  # what ``security`` of the contract asks for; None: nothing
     data: Path = Path()  # the hub's data folder, for what an adapter keeps on disk
+    callers: Callers | None = None  # set where the options, or a scheme, ask who calls (``asks_caller``)
 
 
 @dataclass(slots=True)
@@ -82,8 +95,9 @@ class Receipt:
     message_id: int = 0
     type: str = ""
     control_id: str = ""
-    error: HubError | None = None  # for a refusal: ``StoreBusy`` means "not now, try later", the rest "never"
-    reply: bytes | None = None  # request style: the body of the answer
+    #: For a refusal: ``StoreBusy`` means "not now, try later", the rest "never". For an exchange that failed: ``ExchangeError``.
+    error: HubError | None = None
+    reply: bytes | None = None  # request style: the body of the answer; with an error that of the refusal
     reply_status: int = 0  # request style: HTTP status to answer with, 0 = the adapter's default
     #: What validation found, as ``Finding.as_dict``; with a refusal the reasons, with an acceptance what was noted.
     findings: Sequence[Mapping[str, str]] = ()
@@ -100,6 +114,7 @@ class Item:
     raw: bytes
     control_id: str = ""  # one the source has for it, by which a repetition is recognised
     params: Mapping[str, str] | None = None  # to the call log, masked by the adapter
+    error: HubError | None = None  # why it is refused whatever is in it, e.g. a wrong signature
 
 
 class IntakePort(Protocol):
@@ -252,6 +267,15 @@ class Adapter(ABC):
     name: ClassVar[str]
     listen_options: ClassVar[type[BaseModel] | None] = None  # model of ``listen``; None: can't receive
     connect_options: ClassVar[type[BaseModel] | None] = None  # model of ``connect``; None: can't send
+    #: What it receives it reads from a source: nobody waits there for an answer, so there is no request style.
+    reads_source: ClassVar[bool] = False
+
+    #: Directions in which it applies ``Bound.protection`` itself, because it has headers and addresses to sign.
+    protects: ClassVar[tuple[Literal["in", "out"], ...]] = ()
+    #: Where it does not, the hub signs and encrypts around it, if its bodies are bytes it carries and does not look into.
+    opaque: ClassVar[bool] = True
+    #: What it receives may have waited for long, in a queue: when it was signed says nothing. Holds for every source as well.
+    queued: ClassVar[bool] = False
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         raise HubError(f"adapter {self.name} can't receive")

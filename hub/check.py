@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hub.answering import interface_problems
 from hub.api import Codec
+from hub.batching import batching_problems
 from hub.codecs.options import configure
 from hub.config import load_config
 from hub.contract import Interface
@@ -91,10 +93,13 @@ def _plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deplo
             remedy = did_you_mean(interface.codec, registry.codecs)
             problems.append(plugin.document.problem(text, ("interfaces", name, "codec"), remedy=remedy))
             continue
+        adapter = registry.adapters.get(interface.adapter)
+        problems.extend(interface_problems(interface, adapter, plugin.document.place("interfaces", name)))
         if "${" not in str(interface.format):  # otherwise known, and checked, for each system
             codec = configure(codec, interface.format, plugin.document.place("interfaces", name, "format"), problems)
             if codec is None:
                 continue
+        problems.extend(batching_problems(interface, codec, plugin.document.place("interfaces", name)))
         rule = interface.validation
         if rule is not None and rule.mode != "off":
             origin = plugin.document.place("interfaces", name)

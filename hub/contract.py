@@ -11,18 +11,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from hub.crypto.config import CryptoConfig
+from hub.keys.config import KeysConfig
+
 __all__ = [
+    "AbuseConfig",
+    "AccessConfig",
     "AdminConfig",
+    "Answers",
     "Breaker",
+    "Callback",
+    "CollectRule",
     "DeliveryConfig",
     "Duration",
     "ErrorRule",
     "HubConfig",
     "IntakeConfig",
     "Interface",
+    "ItemsRule",
     "LogConfig",
     "Plugin",
     "ReplyRule",
+    "ResultsRule",
     "RetryPolicy",
     "RouteConfig",
     "Setting",
@@ -125,6 +135,72 @@ class ErrorRule(Model):
     text: str = ""
 
 
+class ItemsRule(Model):
+    """How the reply to a call that carried several messages says what became of each."""
+
+    mapping: str = Field(
+        "", description="from the reply to a plain tree that is read instead; for XML, HL7 and the like"
+    )
+    each: str = Field(min_length=1, description="expression on the reply: the list of results")
+    index: str = Field("", description="expression on a result: the place of its message within the call")
+    first: int = Field(0, ge=0, le=1, description="what ``index`` says of the first message")
+    key: str = Field(
+        "",
+        description="expression on a result: which message it is about, by the value of ``of``; "
+        "default, without ``index``: results stand in the order of the messages",
+    )
+    of: str = Field("", description="expression on what was made of a message; default: its idempotency key")
+    success: str = Field(
+        "", description="expression on a result; absent: those listed are refused, unless by ``errors``"
+    )
+    code: str = Field("", description="expression on a result, looked up in ``errors``")
+    message: str = Field("", description="expression on a result: the error text")
+    unlisted: Literal["retry", "delivered"] = Field("retry", description="what becomes of messages without a result")
+
+
+class CollectRule(Model):
+    """Several messages in one call: so many, so many bytes, or what came within so long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    messages: int = Field(100, ge=1, le=10_000, description="most messages of one call")
+    within: Duration = Field(1.0, ge=0, le=3600, description="longest a message waits for others")
+    size: Size = Field(
+        0, ge=0, alias="bytes", description="most bytes of all messages of one call together; 0 = no limit"
+    )
+    by: str = Field("", description="expression on the source message; only those with the same value go together")
+    form: str = Field(
+        "", alias="as", description="how the codec puts them together, e.g. transaction; default: its first way"
+    )
+    mapping: str = Field("", description="from {items: [...]} to what is sent; default: the codec puts them together")
+    refused: Literal["dead", "halves"] = Field(
+        "dead", description="a call that is refused as a whole: all are dead letters, or each half is sent on its own"
+    )
+    items: ItemsRule | None = Field(None, description="absent: the reply is for all of them alike")
+
+
+def _as_next(value: Any) -> Any:
+    return {"next": value} if isinstance(value, str) else value
+
+
+class ResultsRule(Model):
+    """What a target replies becomes messages, as if an interface of the same system had received them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    to: str = Field(min_length=1, description="an ``in`` interface of the same system")
+    each: str = Field("", description="expression on the reply: a list, each entry a message; default: the whole reply")
+    mapping: str = Field("", description="from the reply to the message; one that splits makes several")
+    first: dict[str, str | int] = Field(default_factory=dict, description="variables of the first call")
+    next: Annotated[dict[str, str], BeforeValidator(_as_next)] = Field(
+        default_factory=dict,
+        description="variable -> expression on the reply, for the call of the next page; one without a value: there is none",
+    )
+    more: str = Field("", description="expression on the reply; where it does not hold there is no further page")
+    pages: int = Field(100, ge=1, le=10_000, description="more pages are an error")
+    size: Size = Field(16 << 20, ge=1, alias="bytes", description="more bytes of all pages together are an error")
+
+
 class ReplyRule(Model):
     """How to read the answer of a target."""
 
@@ -132,6 +208,39 @@ class ReplyRule(Model):
     format: dict[str, Any] = Field(default_factory=dict, description="options of ``codec``")
     code: str = Field("", description="expression for the business code, looked up in ``errors``")
     message: str = Field("", description="expression for the error text")
+
+
+class Callback(Model):
+    """The target answers later, by a call or a message of its own that carries a number both sides know."""
+
+    key: str = Field(min_length=1, description="expression for that number")
+    of: Literal["reply", "sent", "message"] = Field(
+        "reply",
+        description="what ``key`` reads: the target's reply, the body that was sent to it, or the source message",
+    )
+    within: Duration = Field(86400.0, ge=0, description="after so long without an answer it is overdue; 0 = never")
+    caller_gets: Literal["reply", "callback"] = Field(
+        "reply", description="what a caller in request style waits for: the target's reply, or its later answer"
+    )
+
+
+class Answers(Model):
+    """What comes in here answers what an ``out`` interface with ``callback`` has sent."""
+
+    key: str = Field(min_length=1, description="expression for the number in the answer")
+    to: Names = Field(
+        default_factory=list,
+        description="interface of the same system, or system/interface; default: each of the same system with ``callback``",
+    )
+    unknown: Literal["accept", "refuse"] = Field(
+        "accept", description="an answer to nothing known is taken as a message like any other, or refused"
+    )
+    wait: Duration = Field(
+        30.0,
+        ge=0,
+        description="an answer that came before its number is known is routed so much later at most; "
+        "only where a route or mapping asks for ``$request``",
+    )
 
 
 class ValidateRule(Model):
@@ -176,6 +285,11 @@ class Interface(Model):
     codec: str
     encoding: str = Field("", description="character set, where the bytes don't declare one")
     format: dict[str, Any] = Field(default_factory=dict, description="options of the codec, e.g. delimiter or layout")
+    security: list[Any] = Field(
+        default_factory=list,
+        description="how calls are signed and encrypted: names of schemes, or a name with its options; "
+        "applied in this order to what leaves, in reverse to what comes",
+    )
     validation: Annotated[ValidateRule | None, BeforeValidator(_as_rule)] = Field(
         None, alias="validate", description="check messages: strict, warn, off, or the keys below; absent: off"
     )
@@ -187,6 +301,12 @@ class Interface(Model):
     duplicate_window: Duration | None = None
     max_size: Size | None = None
     reply_mapping: str = Field("", description="request style: mapping from the target's reply to the caller's answer")
+    error_mapping: str = Field(
+        "",
+        description="request style: mapping from the body of a target's refusal to the body of the caller's; "
+        "default: the protocol's own form",
+    )
+    answers: Answers | None = Field(None, description="what comes in are answers to something sent earlier")
 
     # out
     accepts: Names = Field(default_factory=lambda: ["*"], description="message types; * matches any run of characters")
@@ -200,6 +320,9 @@ class Interface(Model):
     success: str = Field("", description="expression on the reply; default: the adapter's own rule")
     reply: ReplyRule = ReplyRule()
     errors: dict[str, ErrorRule] = Field(default_factory=dict, description="reply code -> rule")
+    callback: Callback | None = Field(None, description="the target answers later, by a message of its own")
+    collect: CollectRule | None = Field(None, description="several messages in one call")
+    results: ResultsRule | None = Field(None, description="what the target replies becomes messages")
     timeout: Duration = 10.0
     retry: RetryPolicy | None = None
     breaker: Breaker = Breaker()
@@ -258,6 +381,10 @@ class StoreConfig(Model):
     text_index: bool = True
     text_index_messages: int = Field(2_000_000, description="newest messages kept in the free-text index")
     keep_bodies: bool = Field(True, description="keep what was sent and answered with each attempt")
+    claim_above: Size = Field(1 << 20, ge=4096, description="larger bodies are kept as files of their own")
+    encryption: Literal["off", "aes-256-gcm", "sm4-gcm"] = Field(
+        "off", description="what is stored is sealed with this, by the key ``store`` of the key store"
+    )
 
 
 class IntakeConfig(Model):
@@ -284,6 +411,25 @@ class ValidationConfig(Model):
     )
 
 
+class AbuseConfig(Model):
+    """Refused calls count against the caller, or against the address while it is not known who calls."""
+
+    refused: int = Field(20, ge=0, le=100_000, description="so many refused calls ``within`` are too many; 0: never")
+    within: Duration = Field(60.0, gt=0, le=86_400)
+    restrict: Duration = Field(600.0, ge=1, le=366 * 86_400, description="nothing more is taken for so long")
+
+
+class AccessConfig(Model):
+    """Who may call interfaces with ``auth: {type: caller}``; the callers themselves are kept by ``hub callers``."""
+
+    audience: str = Field(
+        "",
+        description="what JWTs of callers must be for (``aud``) unless their credential says otherwise, "
+        "and who issues the hub's own tokens; default: ``name``",
+    )
+    abuse: AbuseConfig = AbuseConfig()
+
+
 class AdminConfig(Model):
     host: str = "127.0.0.1"
     port: int = Field(8700, ge=0, le=65535)
@@ -293,6 +439,12 @@ class AdminConfig(Model):
 class LogConfig(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
+
+
+class SecurityConfig(Model):
+    """What the whole hub uses to protect and to prove."""
+
+    crypto: CryptoConfig = Field(CryptoConfig(), description="who does national cryptography: docs/cryptography.md")
 
 
 class HubConfig(Model):
@@ -315,5 +467,8 @@ class HubConfig(Model):
     intake: IntakeConfig = IntakeConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     validation: ValidationConfig = ValidationConfig()
+    keys: KeysConfig = KeysConfig()
+    security: SecurityConfig = SecurityConfig()
+    access: AccessConfig = AccessConfig()
     admin: AdminConfig = AdminConfig()
     log: LogConfig = LogConfig()

@@ -8,19 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from hub.answering import check_answers, interface_problems
 from hub.api import Adapter, Bound, Codec
+from hub.batching import batching_problems, check_batching
 from hub.codecs.options import configure
 from hub.config import LoadedConfig, load_config
 from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
+from hub.crypto.config import CryptoConfig
 from hub.deployment_diff import DeploymentDiff, diff
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
+from hub.keys.config import KeysConfig
+from hub.keys.reference import References
 from hub.registry import LoadedPlugin, Registry
 from hub.routes import check_receivers, resolve_routes
 from hub.settings import check_settings, referenced, substitute
@@ -32,11 +38,12 @@ if TYPE_CHECKING:
     from hub.checking.checks import Checks
     from hub.checking.load import CheckLibrary
     from hub.mapping import MappingLibrary
+    from hub.security.protection import Protection
 
-__all__ = ["Deployment", "DeploymentDiff", "assign_workers", "build", "diff", "load_deployment"]
+__all__ = ["Deployment", "DeploymentDiff", "assign_workers", "build", "diff", "load_deployment", "use_crypto"]
 
 #: Parts of an interface in which secrets may be used: they go to the adapter and nowhere else.
-_FOR_ADAPTER = ("listen", "connect")
+_FOR_ADAPTER = ("listen", "connect", "security")
 
 
 @dataclass(slots=True)
@@ -56,6 +63,7 @@ class Deployment:
     origins: dict[str, InterfaceOrigin] = field(default_factory=dict)  # place -> where its keys are written
     schema_folders: list[Path] = field(default_factory=list)
     data: Path = Path()
+    keys: References = field(default_factory=lambda: References(KeysConfig(), Path()))
     _library: CheckLibrary | None = None
 
     @property
@@ -160,10 +168,19 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     loaded = load_config(config_file)
     if loaded.unusable:
         raise ConfigError(loaded.problems)
+    use_crypto(loaded.hub, Path(config_file).resolve().parent)
     registry = Registry.discover(loaded.plugin_folders)
     folders = [folder for folder in loaded.mapping_folders if folder.is_dir()]
     deployment, _ = build(loaded, registry, MappingLibrary(folders, registry.functions))
     return deployment
+
+
+def use_crypto(config: HubConfig, base: Path) -> None:
+    """From now on national cryptography is done as configured; ``base`` is the folder of ``hub.yaml``."""
+    if config.security.crypto != CryptoConfig():
+        from hub.crypto import use  # loading it costs a start that has nothing configured
+
+        use(config.security.crypto, base)
 
 
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
@@ -175,6 +192,7 @@ def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) ->
         declared=loaded.declared,
         schema_folders=loaded.schema_folders,
         data=loaded.store_path,
+        keys=References(loaded.hub.keys, loaded.file.parent),
     )
     problems = deployment.problems
     problems.extend(loaded.problems)
@@ -183,6 +201,8 @@ def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) ->
         if system.enabled:
             _System(name, system, deployment).add()
     check_receivers(deployment)
+    check_answers(deployment)
+    check_batching(deployment)
     resolve_routes(deployment, loaded)
     problems.extend(worker_conflicts(deployment))
     return deployment, problems
@@ -237,6 +257,7 @@ class _System:
             plugin.document.place("settings"),
             (self._place.document.path.parent, plugin.folder),
             self._problems,
+            partial(self._deployment.keys, system=self._name),
         )
         if any(problem.severity == "error" for problem in self._problems):
             return []
@@ -280,11 +301,14 @@ class _System:
         if contract is None or len(problems) > before:
             return None
         options = self._options(contract, origin)
+        problems.extend(interface_problems(contract, self._registry.adapters.get(contract.adapter), origin))
         codec = self._registry.codecs.get(contract.codec)
         if codec is None:
             problems.append(self._unknown("codec", contract.codec, self._registry.codecs, origin, ("codec",)))
         else:
             codec = configure(codec, contract.format, _Below(origin, "format"), problems)
+        if codec is not None:
+            problems.extend(batching_problems(contract, codec, origin))
         reply: Codec | None = None
         if contract.reply.codec:
             reply = self._registry.codecs.get(contract.reply.codec)
@@ -300,9 +324,36 @@ class _System:
         checks: Checks | None = None
         if contract.validation is not None and contract.validation.mode != "off":
             checks = self._deployment.check_library().checks(place, contract, codec, origin, problems)
+        protection: Protection | None = None
+        if contract.security:
+            from hub.security.load import load_protection  # most interfaces have none
+
+            protection = load_protection(
+                contract.security,
+                adapter=self._registry.adapters[contract.adapter],
+                direction=contract.direction,
+                added=self._registry.schemes,
+                origin=origin,
+                problems=problems,
+            )
+            if protection is None:
+                return None
         data = self._deployment.data
         return (
-            Bound(place, self._name, name, plugin.stamp, contract, codec, settings, options, reply, checks, data),
+            Bound(
+                place,
+                self._name,
+                name,
+                plugin.stamp,
+                contract,
+                codec,
+                settings,
+                options,
+                reply,
+                checks,
+                protection,
+                data,
+            ),
             origin,
         )
 

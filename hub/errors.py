@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "CodecError",
     "ConfigError",
+    "ExchangeError",
     "HubError",
     "MappingError",
     "PermanentError",
@@ -122,6 +123,33 @@ class StoreCorrupt(HubError):
     """The store on disk is damaged; the text names the file and what was found."""
 
     code = "store.corrupt"
+
+
+class ExchangeError(HubError):
+    """A request was stored, but its caller gets no answer of the target. ``kind`` tells whose fault it is:
+
+    ``refused``      the target does not take this request, and would not if it came again
+    ``failed``       the target failed, after all tries
+    ``unreachable``  the target can't be reached
+    ``late``         the target has not answered in time; the request is still under way
+    ``pending``      the same request is still under way
+    ``hub``          the hub could not make the request, or not read the answer
+
+    ``reply_code``: the target's own code, "" for none; ``status``: its HTTP status, 0 for none.
+    """
+
+    code = "request.failed"
+
+    def __init__(self, text: str, kind: str, *, code: str = "", reply_code: str = "", status: int = 0) -> None:
+        super().__init__(text, code=code)
+        self.kind = kind
+        self.reply_code = reply_code
+        self.status = status
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may have an answer later."""
+        return self.kind in ("failed", "unreachable", "late", "pending")
 
 
 class SendError(HubError):

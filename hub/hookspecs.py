@@ -25,6 +25,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from hub.api import Adapter, Codec
+    from hub.security import Scheme
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -49,6 +50,11 @@ def hub_functions() -> dict[str, Callable[..., Any]]:  # type: ignore[empty-body
 
     They must be pure, quick and thread-safe: a mapping's result has to be repeatable from the stored bytes.
     """
+
+
+@hookspec
+def hub_security_schemes() -> Sequence[type[Scheme]]:  # type: ignore[empty-body]
+    """Classes of security schemes for ``security`` of interfaces. Names must be new."""
 
 
 @hookspec

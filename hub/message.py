@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = [
     "OPEN_STATES",
+    "Answer",
+    "Awaited",
+    "Binding",
     "CallRecord",
     "CheckRecord",
     "CheckVerdict",
@@ -88,6 +91,40 @@ class Envelope:
 
 
 @dataclass(slots=True)
+class Awaited:
+    """That the target of a delivery answers later, by a message of its own that carries ``key``."""
+
+    key: str
+    place: str  # "system/interface" of the target
+    delivery_id: int
+    message_id: int
+    at: int  # microseconds since the epoch at which the call began
+    due: int = 0  # microseconds since the epoch from which on it is overdue; 0: never, -1: the call failed, nothing is promised
+    answered: int = 0  # id of the first message that answered, 0 while there is none
+
+
+@dataclass(slots=True)
+class Answer:
+    """That a message answers what was sent to one of ``places`` under ``key``."""
+
+    key: str
+    places: list[str]  # "system/interface" of targets
+    waiting: bool  # to be routed once it is known, or given up, what it answers
+    message_id: int = 0  # of the answer itself
+    request: int = 0  # id of the message it answers; 0: not known
+    delivery: int = 0  # of these, the delivery that was awaiting it
+
+
+@dataclass(slots=True)
+class Binding:
+    """What has become known of an answer; ``request`` 0: it goes on without."""
+
+    answer: int  # id of the message that answers
+    request: int = 0
+    delivery: int = 0
+
+
+@dataclass(slots=True)
 class Message:
     """What arrived, byte for byte, with its envelope. Immutable once stored, except the decoded ``tree`` cache."""
 
@@ -101,10 +138,13 @@ class Message:
     content_hash: bytes = b""
     remote: str = ""  # peer address, for the call log
     codec: str = ""
-    correlation: str = ""
-    causation: int = 0  # id of the message this one was made from, 0 when it came from outside
+    correlation: str = ""  # of an answer to something sent: the number both sides know it by
+    causation: int = 0  # id of the message it answers, or was made from; 0 when it came from outside by itself
     conflict: bool = False  # same control id as an earlier message, other bytes
+    answer: Answer | None = None  # stored with the message; None for what is read from the store
     tree: Any = None  # decoded once, shared by every delivery; never stored
+    #: The message it answers, or was made from, without its bytes; in memory only.
+    request: Message | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -164,3 +204,4 @@ class CallRecord:
     mapping: str = ""  # "name@hash" of the mapping that made the request
     plugin: str = ""  # "id@version"
     check: CheckRecord | None = None  # what validation found in the bytes of this call; None: not asked for
+    awaited: Awaited | None = None  # what the target will answer later; None for what is read from the store

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,12 +19,15 @@ from prometheus_client.registry import Collector
 
 from hub.message import CheckRecord, CheckVerdict, Outcome
 
-__all__ = ["CheckStats", "Histogram", "InboundStats", "Metrics", "OutboundStats", "StoreStats", "merge"]
+__all__ = ["BATCH", "CheckStats", "Histogram", "InboundStats", "Metrics", "OutboundStats", "StoreStats", "merge"]
 
 #: Upper bounds of the latency buckets, seconds.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 #: Upper bounds of the buckets for operations per commit.
 OPERATIONS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+
+#: Upper bounds of the buckets for messages per call.
+BATCH = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
 _BREAKER_STATES = ("closed", "half_open", "open")
 _QUEUE_STATES = ("ready", "in_flight", "retrying")
@@ -107,7 +110,18 @@ class InboundStats:
 class OutboundStats:
     """Counters of one target; attributes are incremented by delivery."""
 
-    __slots__ = ("attempts", "breaker", "dead", "delivered", "oldest_age", "queue", "retried", "seconds")
+    __slots__ = (
+        "answers",
+        "attempts",
+        "batch",
+        "breaker",
+        "dead",
+        "delivered",
+        "oldest_age",
+        "queue",
+        "retried",
+        "seconds",
+    )
 
     def __init__(self) -> None:
         self.attempts = [0] * len(Outcome)
@@ -115,9 +129,11 @@ class OutboundStats:
         self.dead = 0
         self.retried = 0
         self.seconds = Histogram()
+        self.batch: Histogram | None = None  # messages per call, where a call carries several
         self.queue: dict[str, int] = dict.fromkeys(_QUEUE_STATES, 0)
         self.breaker = "closed"
         self.oldest_age: float | None = None  # seconds; None: not told
+        self.answers: tuple[int, int] | None = None  # awaited, and of these overdue; None: the target promises none
 
     def attempt(self, outcome: Outcome, seconds: float) -> None:
         """Count one attempt that took so long."""
@@ -143,6 +159,10 @@ class OutboundStats:
             "queue": dict(self.queue),
             "breaker": self.breaker,
         }
+        if self.answers is not None:
+            figures["awaited"], figures["overdue"] = self.answers
+        if self.batch is not None:
+            figures["batch"] = self.batch.summary()
         if self.oldest_age is not None:
             figures["oldest_age"] = self.oldest_age
         return figures
@@ -231,6 +251,7 @@ class Metrics:
         self._inbound: dict[str, InboundStats] = {}
         self._outbound: dict[str, OutboundStats] = {}
         self._checks: dict[str, CheckStats] = {}
+        self.more: list[Callable[[], Iterable[Metric]]] = []  # figures of parts that have their own
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Exposition(self))
 
@@ -276,8 +297,11 @@ class Metrics:
         """The same as :meth:`render`, as objects of prometheus_client."""
         yield from _inbound_families(self._inbound)
         yield from _outbound_families(self._outbound)
+        yield from _answer_families(self._outbound)
         yield from _check_families(self._checks)
         yield from _store_families(self.store)
+        for families in self.more:
+            yield from families()
         resident = _resident_bytes()
         if resident is not None:
             yield _gauge("process_resident_memory_bytes", "Resident memory.", resident)
@@ -350,7 +374,10 @@ def _outbound_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metri
     oldest = GaugeMetricFamily(
         "tongqu_outbound_oldest_seconds", "Age of the oldest delivery that waits.", labels=("target",)
     )
+    batch = HistogramMetricFamily("tongqu_outbound_batch_messages", "Messages per call.", labels=("target",))
     for target, stats in tuple(all_stats.items()):
+        if stats.batch is not None and stats.batch.count:
+            batch.add_metric((target,), stats.batch.cumulative(), stats.batch.sum)
         for outcome in Outcome:
             if stats.attempts[outcome]:
                 attempts.add_metric((target, outcome.word), stats.attempts[outcome])
@@ -363,6 +390,22 @@ def _outbound_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metri
         if stats.oldest_age is not None:
             oldest.add_metric((target,), stats.oldest_age)
     yield from (attempts, seconds, queue, breaker, oldest)
+    if batch.samples:
+        yield batch
+
+
+def _answer_families(all_stats: Mapping[str, OutboundStats]) -> Iterator[Metric]:
+    """Of targets that answer later."""
+    found = [(target, stats.answers) for target, stats in tuple(all_stats.items()) if stats.answers is not None]
+    if not found:
+        return
+    for number, (name, text) in enumerate(
+        (("awaited", "Deliveries whose later answer is awaited."), ("overdue", "Of these, those that are overdue."))
+    ):
+        family = GaugeMetricFamily(f"tongqu_callbacks_{name}", text, labels=("target",))
+        for target, answers in found:
+            family.add_metric((target,), answers[number])
+        yield family
 
 
 def _check_families(all_stats: Mapping[str, CheckStats]) -> Iterator[Metric]:

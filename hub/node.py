@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.api import Bound, Receiver, Sender
+from hub.api import Bound, IntakePort, Receiver, Sender
 from hub.audit import entry as audit_entry
 from hub.contract import HubConfig
 from hub.delivery.engine import DeliveryEngine
@@ -20,6 +20,7 @@ from hub.deployment import Deployment, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
 from hub.intake import HASHED_KEYS, Intake
+from hub.keys.keeper import KeyKeeper
 from hub.logs import get_logger
 from hub.mapping import Context
 from hub.masking import key_digest, mask_text
@@ -30,9 +31,11 @@ from hub.probing import ProbeResult, probe
 from hub.replay import Replayer
 from hub.router import Router
 from hub.secrets import made_once
+from hub.security.around import ProtectedIntake, ProtectedSender
 from hub.store.indexer import IndexerProcess
 from hub.store.merged import MergedReader
 from hub.store.reader import SqliteReader
+from hub.store.sealing import store_sealer
 from hub.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ log = get_logger(__name__)
 GRACE_S = 10.0
 PRUNE_EVERY_S = 3600.0
 #: Parts of hub.yaml a reload does not change.
-_AT_START = ("store", "intake", "delivery", "validation", "admin", "log")
+_AT_START = ("store", "intake", "delivery", "validation", "keys", "security", "admin", "log")
 
 
 def data_folder(config_file: Path, config: HubConfig) -> Path:
@@ -98,6 +101,7 @@ class Node:
         self._others: list[SqliteReader] = []  # of other workers' folders, for lookups
         self._config: HubConfig  # as it was at the start
         self.deployment: Deployment
+        self.keys: KeyKeeper
         self.store: SqliteStore
         self.engine: DeliveryEngine
         self.intake: Intake
@@ -113,7 +117,10 @@ class Node:
         config = self._config = deployment.config
         data = data_folder(self.config_file, config)
         folder = worker_folder(data, self.worker)
-        self.store = SqliteStore(folder, config.store, worker=self.worker)
+        self.keys = KeyKeeper(config.keys, self.config_file.parent, self._bounds, warns=self.worker == 0)
+        self.metrics.more.append(self.keys.families)
+        sealer = store_sealer(config, self.config_file.parent)
+        self.store = SqliteStore(folder, config.store, worker=self.worker, sealer=sealer)
         self.store.on_commit = self.metrics.store.commit
         await self.store.open()
         try:
@@ -126,7 +133,7 @@ class Node:
             )
             salt = salt_of(data)
             others = [other for other in sorted(data.glob("worker-*")) if other != folder]
-            self._others = [SqliteReader(other) for other in others]
+            self._others = [SqliteReader(other, sealer=sealer) for other in others]
             everywhere = MergedReader([self.store.reader, *self._others]) if others else self.store.reader
             self._readings = Readings(everywhere, partial(stored_key, salt))
             self.engine.lookups = Lookups(
@@ -140,7 +147,9 @@ class Node:
                 salt=salt,
                 queue_limit=config.store.queue,
                 siblings=[other for other in sorted(data.glob("worker-*")) if other != folder],
+                everywhere=everywhere,
             )
+            self.engine.intake = self.intake
             self.operations = Operations(self.store, self.engine)
             self._use(deployment)
             for place, error in (await self.engine.start(deployment.outbound, deployment)).items():
@@ -151,12 +160,16 @@ class Node:
             await self.stop(0.0)
             raise
         self._indexer = IndexerProcess(
-            [folder], text=config.store.text_index, text_messages=config.store.text_index_messages
+            [folder],
+            text=config.store.text_index,
+            text_messages=config.store.text_index_messages,
+            config_file=self.config_file,
         )
         await self._indexer.start()
         self._housekeeping = [
             asyncio.create_task(self._prune_loop(), name="prune"),
             asyncio.create_task(self._measure_loop(), name="measure"),
+            asyncio.create_task(self.keys.run(), name="keys"),
         ]
 
     def _use(self, deployment: Deployment) -> None:
@@ -200,13 +213,22 @@ class Node:
         log.error("%s", problem)
 
     def _make_sender(self, bound: Bound) -> Sender:
-        return self.deployment.adapters[bound.contract.adapter].sender(bound)
+        adapter = self.deployment.adapters[bound.contract.adapter]
+        sender = adapter.sender(bound)
+        if bound.protection is None or "out" in adapter.protects:
+            return sender
+        return ProtectedSender(sender, bound.protection)
 
     async def _listen(self, place: str, bound: Bound) -> None:
         if not self._mine(bound.system):
             return
         try:
-            receiver = self.deployment.adapters[bound.contract.adapter].receiver(bound, self.intake)
+            adapter = self.deployment.adapters[bound.contract.adapter]
+            intake: IntakePort = self.intake
+            if bound.protection is not None and "in" not in adapter.protects:
+                live = not (adapter.queued or adapter.reads_source)
+                intake = ProtectedIntake(intake, bound.protection, live=live)
+            receiver = adapter.receiver(bound, intake)
             await receiver.start()
         except Exception as error:
             self._tell_of(place, error)
@@ -229,6 +251,10 @@ class Node:
         for reader in self._others:
             await reader.close()
         await self.store.close()
+        await asyncio.to_thread(self.keys.close)
+
+    def _bounds(self) -> list[Bound]:
+        return [*self.deployment.inbound.values(), *self.deployment.outbound.values()]
 
     # -- reload --------------------------------------------------------------------------------------------------
 
@@ -311,8 +337,18 @@ class Node:
         while True:
             for place, target in self.engine.targets.items():
                 self.metrics.outbound(place).watch(target.status())
+            await self._measure_answers()
             self.metrics.store.watch(await self.store.reader.size(), self.store)
             await asyncio.sleep(2.0)
+
+    async def _measure_answers(self) -> None:
+        """What is awaited of targets that answer later."""
+        awaiting = {p: bound.contract.callback is not None for p, bound in self.deployment.outbound.items()}
+        counts: dict[str, tuple[int, int]] = {}
+        if any(awaiting.values()):
+            counts = await self.store.reader.unanswered_counts(time.time_ns() // 1000)
+        for place, awaits in awaiting.items():
+            self.metrics.outbound(place).answers = counts.get(place, (0, 0)) if awaits else None
 
     # -- for people ----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from hub.contract import Plugin
 from hub.errors import ConfigError, Problem
 from hub.i18n import t
 from hub.plugin_file import parse_contract
+from hub.security.scheme import Scheme
 from hub.yaml_source import Document, load
 
 __all__ = ["BUILTIN_MODULES", "ENTRY_POINTS", "LOAD_SECONDS", "LoadedPlugin", "Registry"]
@@ -43,7 +44,7 @@ LOAD_SECONDS = 10.0
 SLOW_SECONDS = 1.0
 
 _PACKAGE = "tongqu_plugins"
-_HOOKS = ("hub_adapters", "hub_codecs", "hub_functions", "hub_plugin_folders")
+_HOOKS = ("hub_adapters", "hub_codecs", "hub_functions", "hub_security_schemes", "hub_plugin_folders")
 
 R = TypeVar("R")
 
@@ -70,6 +71,7 @@ class _Contribution:
     adapters: list[Adapter] = field(default_factory=list)
     codecs: list[Codec] = field(default_factory=list)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    schemes: list[type[Scheme]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -88,6 +90,7 @@ class Registry:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     codecs: dict[str, Codec] = field(default_factory=dict)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    schemes: dict[str, type[Scheme]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)  # ids (or folder names) of plugins that were left out
 
@@ -234,6 +237,7 @@ class _Discovery:
         found.adapters.update({adapter.name: adapter for adapter in contribution.adapters})
         found.codecs.update({codec.name: codec for codec in contribution.codecs})
         found.functions.update(contribution.functions)
+        found.schemes.update({scheme.name: scheme for scheme in contribution.schemes})
         found.problems.extend(contribution.problems)
         self._more_folders.extend(Path(folder) for folder in contribution.folders)
 
@@ -243,6 +247,7 @@ class _Discovery:
             ("adapter", found.adapters, [adapter.name for adapter in contribution.adapters]),
             ("codec", found.codecs, [codec.name for codec in contribution.codecs]),
             ("function", found.functions, list(contribution.functions)),
+            ("security scheme", found.schemes, [scheme.name for scheme in contribution.schemes]),
         ]
 
 
@@ -268,6 +273,8 @@ def _ask(manager: pluggy.PluginManager) -> _Contribution:
                     contribution.adapters.append(item)
                 elif hook == "hub_codecs" and isinstance(item, Codec) and _is_name(item):
                     contribution.codecs.append(item)
+                elif hook == "hub_security_schemes" and isinstance(item, type) and issubclass(item, Scheme):
+                    contribution.schemes.append(item)
                 elif hook == "hub_plugin_folders" and isinstance(item, str | os.PathLike):
                     contribution.folders.append(os.fspath(item))
                 else:
@@ -300,6 +307,7 @@ def _wrong(hook: str, item: Any) -> _LoadError:
         "hub_adapters": t("a list of named Adapter objects", "带名称的 Adapter 对象列表"),
         "hub_codecs": t("a list of named Codec objects", "带名称的 Codec 对象列表"),
         "hub_functions": t("a dict of names and functions", "名称到函数的字典"),
+        "hub_security_schemes": t("a list of classes of Scheme", "Scheme 子类的列表"),
         "hub_plugin_folders": t("a list of paths", "路径列表"),
     }[hook]
     kind = type(item).__name__

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.delivery.lookup_readings import LookupFailed, Readings
-from hub.delivery.plan import Plan, StepError, World, decode_message
+from hub.delivery.plan import Plan, StepError, World, decode_message, variables_of
 from hub.diff import Change, diff_bytes
 from hub.errors import HubError
 from hub.i18n import t
@@ -21,6 +21,7 @@ from hub.mapping import CompiledMapping, Context
 from hub.masking import mask_text
 from hub.message import CallRecord, Delivery, Direction, Message, Outcome
 from hub.router import WHOLE_TARGET
+from hub.shared_calls import batch_of
 from hub.store.base import MessageQuery, StoreReader
 
 __all__ = ["Replayed", "Replayer"]
@@ -59,7 +60,7 @@ class Replayed:
 
 def _sent(call: CallRecord, message: Message) -> bytes | None:
     """What went out in an attempt; None where that was not kept."""
-    if call.request is not None or call.mapping:
+    if call.request is not None or call.mapping or batch_of(call):
         return call.request
     return message.raw
 
@@ -161,7 +162,7 @@ class Replayer:
         self, plan: Plan, mapping: CompiledMapping, message: Message, params: str, now_us: int
     ) -> dict[str, Any]:
         """What the lookups of a mapping found when the message was delivered."""
-        variables = {"target": plan.bound.place}
+        variables = variables_of(message, plan.bound.place)
         context = Context(settings=plan.bound.settings, message=message, now_us=now_us, variables=variables)
         return await self._readings.again(mapping, message, params, context, self._world)
 
@@ -181,7 +182,7 @@ class Replayer:
             settings=plan.bound.settings,
             message=message,
             now_us=now,
-            variables={"target": delivery.target, **found},
+            variables={**variables_of(message, delivery.target), **found},
         )
         outputs = mapping.run(decode_message(message, self._world), context)
         encoding = plan.bound.contract.encoding

@@ -7,7 +7,7 @@ routes that its source and type can match at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,11 @@ class Router:
                     # A target that can't run just now gets its deliveries all the same; they wait in the store.
                     order_key = _whole_target if bound is None else order_key_of(bound, codec)
                     self._by_source.setdefault(place, []).append((fits, TargetRoute(route_id, target, when, order_key)))
+
+    def routed(self, source: str) -> Iterator[tuple[str, str]]:
+        """(route, target) of everything that messages of an interface may be routed to."""
+        for _, entry in self._by_source.get(source, ()):
+            yield entry.route, entry.target
 
     def targets(self, source: str, message_type: str, tree: Any, context: Context) -> list[TargetRoute]:
         """The targets of a message; empty: it is stored and counted as filtered."""

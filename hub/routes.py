@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from hub.answering import answered_places, answering
 from hub.api import Bound
+from hub.batching import collects
 from hub.contract import RouteConfig
 from hub.errors import MappingError, Problem
 from hub.i18n import t
@@ -163,7 +165,25 @@ class _Routes:
                     f"{source.place} 等待应答（style: request），只能有一个目标",
                 )
                 problems.append(place.problem(text, ("to",), remedy=t("name one target", "请只写一个目标")))
+        problems.extend(self._callers_of_many(route, place, sources))
         return problems
+
+    def _callers_of_many(self, route: RouteConfig, place: Place, sources: list[Bound]) -> list[Problem]:
+        """A caller in request style would wait for others to come, and get the reply to them all."""
+        waiting = [source.place for source in sources if source.contract.style == "request"]
+        targets = [name for name in route.to if collects(self._deployment.outbound.get(name))]
+        return [
+            place.problem(
+                t(
+                    f"{source} waits for a reply of its own, and {target} takes several messages in one call (collect)",
+                    f"{source} 等待自己的应答，而 {target} 一次调用携带多条消息（collect）",
+                ),
+                ("to",),
+                remedy=t("name another target", "请更换目标"),
+            )
+            for source in waiting
+            for target in targets
+        ]
 
     # -- ends ----------------------------------------------------------------------------------------------------
 
@@ -268,11 +288,17 @@ class _Routes:
                 about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
                 found = expression_problems(expression, codec, origin, (key,), about=about, key=f"{target.place}.{key}")
                 problems.extend(found)
+        collect = target.contract.collect
+        if collect is not None and collect.by:
+            about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
+            problems.extend(expression_problems(collect.by, codec, origin, ("collect", "by"), about=about))
+        enveloped = collect is not None and bool(collect.mapping)  # what messages become is not what is sent
         name = target.contract.mapping if route.mapping is None else route.mapping
         if name:
             where: Origin = origin if route.mapping is None else place
-            problems.extend(self._mapping_problems(name, codec, target.codec.name, where, "mapping"))
-        elif route.mapping is None and codec != target.codec.name:
+            made = "" if enveloped else target.codec.name
+            problems.extend(self._mapping_problems(name, codec, made, where, "mapping"))
+        elif route.mapping is None and codec != target.codec.name and not enveloped:
             text = t(
                 f"{source.place} sends {codec}, {target.place} takes {target.codec.name}, and there is no mapping",
                 f"{source.place} 的格式为 {codec}，{target.place} 的格式为 {target.codec.name}，但没有映射",
@@ -281,11 +307,31 @@ class _Routes:
                 "name a mapping; mapping: '' sends the bytes as received", "请指定映射；mapping: '' 表示原样发送"
             )
             problems.append(place.problem(text, remedy=remedy))
-        reply = source.contract.reply_mapping
-        if source.contract.style == "request" and reply:
-            replies = target.contract.reply.codec or target.codec.name
-            where = self._deployment.origins[source.place]
-            problems.extend(self._mapping_problems(reply, replies, codec, where, "reply_mapping"))
+        callback = target.contract.callback
+        if callback is not None and callback.of == "message":
+            about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
+            problems.extend(expression_problems(callback.key, codec, origin, ("callback", "key"), about=about))
+        if source.contract.style == "request":
+            self._check_replies(source, target, problems)
+
+    def _check_replies(self, source: Bound, target: Bound, problems: list[Problem]) -> None:
+        """The mappings of what a caller in request style gets."""
+        where = self._deployment.origins[source.place]
+        contract, callback = source.contract, target.contract.callback
+        replies = target.contract.reply.codec or target.codec.name
+        if contract.error_mapping:
+            found = self._mapping_problems(contract.error_mapping, replies, source.codec.name, where, "error_mapping")
+            problems.extend(found)
+        if not contract.reply_mapping:
+            return
+        answers = [replies]
+        if callback is not None and callback.caller_gets == "callback":
+            inbound, outbound = self._deployment.inbound, self._deployment.outbound
+            answers = sorted({bound.codec.name for bound in answering(target.place, inbound, outbound)})
+        for codec in answers:
+            problems.extend(
+                self._mapping_problems(contract.reply_mapping, codec, source.codec.name, where, "reply_mapping")
+            )
 
     def _mapping_problems(self, name: str, source: str, target: str, origin: Origin, key: str) -> list[Problem]:
         if name not in self._mappings:
@@ -305,7 +351,7 @@ class _Routes:
                 f"映射 {name!r} 读取 {found.source_codec}，收到的却是 {source}",
             )
             problems.append(origin.problem(text, (key,), remedy=remedy))
-        if found.target_codec and found.target_codec != target:
+        if target and found.target_codec and found.target_codec != target:
             text = t(
                 f"mapping {name!r} writes {found.target_codec}, but {target} is wanted",
                 f"映射 {name!r} 输出 {found.target_codec}，需要的却是 {target}",
@@ -315,7 +361,7 @@ class _Routes:
 
     def _lookup_problems(self, mapping: CompiledMapping, origin: Origin, key: str) -> list[Problem]:
         problems = []
-        if mapping.lookups and key == "reply_mapping":
+        if mapping.lookups and key in ("reply_mapping", "error_mapping"):
             text = t(
                 f"mapping {mapping.name!r} has lookups, a reply can't wait for them",
                 f"映射 {mapping.name!r} 带有 lookups，应答不能使用",
@@ -352,13 +398,21 @@ class _Routes:
         for place, names in routes.items():
             bound = deployment.inbound[place]
             origin = deployment.origins[place]
-            if not names:
+            if not names and not self._answers_callers(bound):
                 text = t(f"no route takes the messages of {place}", f"没有路由处理 {place} 的消息")
                 remedy = t("add a route, or switch the interface off", "请添加路由或停用该接口")
                 severity = "error" if bound.contract.style == "request" else "warning"
                 deployment.problems.append(origin.problem_here(text, remedy=remedy, severity=severity))
             if bound.contract.style == "request":
                 self._check_request(bound, names)
+
+    def _answers_callers(self, bound: Bound) -> bool:
+        """Whether what comes in goes to those who wait for it, and needs no route."""
+        outbound = self._deployment.outbound
+        callbacks = [
+            outbound[place].contract.callback for place in answered_places(bound, outbound) if place in outbound
+        ]
+        return any(callback is not None and callback.caller_gets == "callback" for callback in callbacks)
 
     def _check_request(self, bound: Bound, names: list[str]) -> None:
         routes = self._deployment.routes

@@ -25,6 +25,8 @@ from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, salt_of, worker_folder
 from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
+from hub.store.sealer import Sealer
+from hub.store.sealing import store_sealer
 from hub.watch import Watcher
 
 __all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
@@ -75,13 +77,13 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _nothing_left_behind(data: Path, workers: int) -> None:
+async def _nothing_left_behind(data: Path, workers: int, sealer: Sealer) -> None:
     """Refuse to run with fewer workers than have work: nobody would deliver what lies in the other folders."""
     kept = {worker_folder(data, worker) for worker in range(workers)}
     others = [folder for folder in sorted(data.glob("worker-*")) if folder not in kept]
     if not others:
         return
-    reader = open_reader(others)
+    reader = open_reader(others, sealer)
     try:
         counts = await reader.counts()
     finally:
@@ -109,7 +111,9 @@ async def run_single(config_file: Path, ready: Callable[[Node, str], None] | Non
         raise ConfigError(hub.problems)
     lock = _own(data_folder(config_file, hub.hub))
     try:
-        return await _run_node(config_file, stop, ready, data_folder(config_file, hub.hub))
+        data = data_folder(config_file, hub.hub)
+        await _nothing_left_behind(data, 1, store_sealer(hub.hub, config_file.parent))
+        return await _run_node(config_file, stop, ready, data)
     finally:
         lock.release()
 
@@ -123,7 +127,6 @@ def _own(data: Path) -> FolderLock:
 async def _run_node(
     config_file: Path, stop: asyncio.Event, ready: Callable[[Node, str], None] | None, data: Path
 ) -> int:
-    await _nothing_left_behind(data, 1)
     node = Node(config_file)
     await node.start()
     _calm_collector()
@@ -273,7 +276,8 @@ async def _supervise(
     try:
         if not stop.is_set():
             sockets = {worker: folder / "admin.sock" for worker, folder in folders.items()}
-            front = FrontBackend(sockets, open_reader(list(folders.values())), token, salt_of(data))
+            reader = open_reader(list(folders.values()), store_sealer(config, config_file.parent))
+            front = FrontBackend(sockets, reader, token, salt_of(data))
             admin = AdminServer(front, token)
             watching = _watch(config_file, config, front)
             try:

@@ -1,4 +1,4 @@
-"""Saved files take effect by themselves: configuration, contracts, plugin code, mappings, code tables and schemas are watched.
+"""Saved files take effect by themselves: configuration, contracts, plugin code, mappings, code tables and schemas are watched, and keys.
 
 By looking at the files' times a few times a second rather than by the operating system's notices: those do not cross network drives and
 container mounts, and miss editors that replace files. A file that is still being written is left alone until it has been the same twice.
@@ -18,6 +18,7 @@ from typing import Any
 
 from hub.config import load_config
 from hub.errors import ConfigError, HubError, Problem
+from hub.keys.config import CHANGED
 
 __all__ = ["WATCHER", "Watcher"]
 
@@ -94,6 +95,7 @@ class Watcher:
     def _files(self) -> Iterator[str]:
         base = self._config_file.parent
         yield str(self._config_file)
+        yield str(base / self._loaded.hub.keys.path / CHANGED)
         for pattern in self._loaded.hub.include:
             yield from glob.glob(str(base / pattern), recursive=True)
         for folder in self._loaded.plugin_folders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hub.answering import answered_places
 from hub.errors import ConfigError, Problem
 from hub.i18n import t
 
@@ -14,7 +15,7 @@ __all__ = ["assign_workers", "worker_conflicts", "worker_groups"]
 
 
 def worker_groups(deployment: Deployment) -> list[list[str]]:
-    """Systems that must be owned by one worker, because their messages reach a common target in order.
+    """Systems that must be owned by one worker, because their messages reach a common target in order or are answered by one system.
 
     Each worker delivers what its own systems received; a target whose contract says ``order_by: ''`` takes messages from
     several workers at once.
@@ -31,12 +32,18 @@ def worker_groups(deployment: Deployment) -> list[list[str]]:
     for route_id, route in deployment.routes.items():
         for target in route.to:
             bound = deployment.outbound.get(target)
-            if bound is None or bound.contract.order_by == "":
+            if bound is None or (bound.contract.order_by == "" and bound.contract.callback is None):
                 continue
             for place in deployment.sources_of(route_id):
                 system = deployment.inbound[place].system
                 first = by_target.setdefault(target, system)
                 one, other = sorted((root(first), root(system)))
+                parent[other] = one
+    for bound in deployment.inbound.values():
+        for target in answered_places(bound, deployment.outbound):
+            asking = by_target.get(target)
+            if asking is not None:
+                one, other = sorted((root(asking), root(bound.system)))
                 parent[other] = one
     groups: dict[str, list[str]] = {}
     for name in deployment.systems:

@@ -35,6 +35,7 @@ class FileAdapter(Adapter):
 
     name = "file"
     listen_options = FileListen
+    reads_source = True
     connect_options = FileConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
@@ -49,6 +50,7 @@ class FtpAdapter(Adapter):
 
     name = "ftp"
     listen_options = FtpListen
+    reads_source = True
     connect_options = FtpConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
@@ -63,6 +65,7 @@ class SftpAdapter(Adapter):
 
     name = "sftp"
     listen_options = SftpListen
+    reads_source = True
     connect_options = SftpConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from adapters.http.template import MissingVariable, Template
+from adapters.template import MissingVariable, Template
 from hub.api import HubError
 from hub.i18n import t
 

@@ -15,6 +15,7 @@ class MailAdapter(Adapter):
 
     name = "mail"
     listen_options = MailListen
+    reads_source = True
     connect_options = MailConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.http.template import MissingVariable, Template
 from adapters.mail.addresses import address_of, matches
 from adapters.mail.options import MEDIA_TYPE, MailConnect
+from adapters.template import MissingVariable, Template
 from hub.api import Outgoing, PermanentError
 from hub.i18n import t
 from hub.ids import id_text, millis_of

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from adapters.http.template import Template
 from adapters.mail.addresses import check_patterns, is_address
 from adapters.schedule import Schedule
+from adapters.template import Template
 from adapters.tls import ClientTls
 from hub.contract import Duration, Names, Size
 

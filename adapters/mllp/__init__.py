@@ -20,6 +20,7 @@ class MllpAdapter(Adapter):
     name: ClassVar[str] = "mllp"
     listen_options: ClassVar[type[BaseModel] | None] = MllpListen
     connect_options: ClassVar[type[BaseModel] | None] = MllpConnect
+    opaque: ClassVar[bool] = False  # acknowledgements are made of the header of what came
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return MllpReceiver(bound, intake)

@@ -6,7 +6,7 @@ MSH-15, MSH-16      answer
 both empty          original mode: AA stored, AE not now (or the request failed), AR can't be accepted
 MSH-15 asks         enhanced mode: CA, CE, CR, once, as soon as the message is stored. The hub accepts on behalf of the
                     application; an application acknowledgement follows on the same connection only in request
-                    style, where it is the target's answer (AE when the request failed)
+                    style, where it is the target's answer (AE when the request failed, AR when the target refuses it)
 only MSH-16 asks    the application acknowledgement AA, AE, AR
 neither asks        nothing
 ==================  =========================================================================================
@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 
 from adapters.mllp.framing import BREAKS_FRAME
 from adapters.mllp.header import conditions_of, decode_segment, read_conditions
-from hub.api import CodecError, HubError, Receipt, StoreBusy
+from hub.api import CodecError, ExchangeError, HubError, Receipt, StoreBusy
 from hub.codecs.hl7_ack import accepted_ack, build_ack, plain_header
 from hub.i18n import t
 from hub.masking import mask_text
@@ -71,7 +71,9 @@ class Acknowledger:
         error = receipt.error or HubError(t("refused by the hub", "平台拒绝接收"))
         if self._request and receipt.message_id and not isinstance(error, StoreBusy):
             # Accepted and stored, but the exchange with the target failed: the application's error, not the hub's.
-            return self._exchanged(raw, wish, "E", build_ack(raw, "AE", _text(error), _INTERNAL_ERROR))
+            if receipt.reply is not None and not BREAKS_FRAME.search(receipt.reply):
+                return self._exchanged(raw, wish, "E", receipt.reply)  # what the contract makes of the target's refusal
+            return self._exchanged(raw, wish, "E", build_ack(raw, _failure(error), _text(error), _INTERNAL_ERROR))
         return _refused(raw, wish, error, receipt.findings[:_MOST_FINDINGS])
 
     def refusal(self, raw: bytes, error: HubError) -> list[bytes]:
@@ -152,6 +154,13 @@ def _refused(raw: bytes, wish: _Wish, error: HubError, findings: Sequence[Mappin
         return []
     error_code = _SEQUENCE_ERROR if isinstance(error, CodecError) else _INTERNAL_ERROR
     return [build_ack(raw, code, _text(error), error_code, findings)]
+
+
+def _failure(error: HubError) -> str:
+    """AR for what a target would not take if it came again, unless it says itself what it is; else AE."""
+    if not isinstance(error, ExchangeError) or error.kind != "refused":
+        return "AE"
+    return error.reply_code if error.reply_code in ("AE", "AR") else "AR"
 
 
 def _text(error: HubError) -> str:

@@ -16,6 +16,7 @@ class MqAdapter(Adapter):
     name = "mq"
     listen_options = MqListen
     connect_options = MqConnect
+    queued = True
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return MqReceiver(bound, intake)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from adapters.http.template import MissingVariable, Template
-from hub.api import HubError, Outgoing, PermanentError, SendError, UnreachableError
+from adapters.template import MissingVariable, Template
+from hub.api import ExchangeError, HubError, Outgoing, PermanentError, SendError, UnreachableError
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.masking import mask_text
@@ -88,7 +88,12 @@ def error_headers(error: HubError | None) -> dict[str, str]:
     if error is None:
         return {ERROR_CODE: "hub.refused", ERROR_TEXT: t("refused by the hub", "平台拒绝接收")}
     text = " ".join(mask_text(str(error)).split())
-    return {ERROR_CODE: error.code, ERROR_TEXT: text[:400]}
+    headers = {ERROR_CODE: error.code, ERROR_TEXT: text[:400]}
+    if isinstance(error, ExchangeError):
+        headers["x-error-kind"] = error.kind
+        if error.reply_code.isprintable():
+            headers["x-target-code"] = mask_text(error.reply_code)[:64]
+    return headers
 
 
 def unexpected(error: Exception, place: str) -> SendError:

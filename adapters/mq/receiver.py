@@ -158,7 +158,7 @@ class MqReceiver(Receiver):
             self._refused += 1
             headers = error_headers(receipt.error)
             answered = self._request and arrival.properties.get("reply_to")
-            self._settle(arrival, Verdict.REFUSED, headers, b"" if answered else None)
+            self._settle(arrival, Verdict.REFUSED, headers, (receipt.reply or b"") if answered else None)
 
     def _settle(
         self, arrival: Arrival, verdict: Verdict, headers: dict[str, str] | None = None, reply: bytes | None = None

@@ -16,6 +16,7 @@ class RedisAdapter(Adapter):
 
     name = "redis"
     listen_options = RedisListen
+    reads_source = True
     connect_options = RedisConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:

@@ -16,6 +16,7 @@ class StompAdapter(Adapter):
     name = "stomp"
     listen_options = StompListen
     connect_options = StompConnect
+    queued = True
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return StompReceiver(bound, intake)

@@ -253,7 +253,7 @@ class StompReceiver(Receiver):
             self._refused += 1
             reason = error_headers(receipt.error)
             if reply_to:
-                self._then_ack(session, ack, reply_to, _correlation(headers) | reason, b"")
+                self._then_ack(session, ack, reply_to, _correlation(headers) | reason, receipt.reply or b"")
             elif self._options.refused == "park":
                 kept = {name: value for name, value in headers.items() if name not in _TRANSIENT and name != "expires"}
                 kept |= reason | {"x-original-destination": headers.get("destination", ""), "persistent": "true"}

@@ -14,6 +14,8 @@ class SqlAdapter(Adapter):
 
     name = "sql"
     listen_options = SqlListen
+    reads_source = True
+    opaque = False
     connect_options = SqlConnect
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:

@@ -37,6 +37,7 @@ class AstmAdapter(Adapter):
     name: ClassVar[str] = "astm"
     listen_options: ClassVar[type[BaseModel] | None] = AstmListen
     connect_options: ClassVar[type[BaseModel] | None] = AstmConnect
+    opaque: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._registry = Registry()

@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.tcp.framing_options import ByteText
-from hub.api import Receipt, StoreBusy
+from hub.api import ExchangeError, Receipt, StoreBusy
 from hub.ids import id_text
 from hub.masking import mask_text
 from hub.message import Outcome
@@ -44,7 +44,8 @@ def answer_for(answers: Answers, receipt: Receipt, encoding: str) -> bytes:
         again = receipt.outcome is Outcome.DUPLICATE and answers.duplicate is not None
         template = answers.duplicate if again else answers.accepted
     else:
-        template = answers.later if isinstance(receipt.error, StoreBusy) else answers.refused
+        passing = isinstance(receipt.error, ExchangeError) and receipt.error.passing and answers.later
+        template = answers.later if passing or isinstance(receipt.error, StoreBusy) else answers.refused
     template = template or b""
     if b"{" not in template:
         return template

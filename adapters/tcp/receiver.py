@@ -42,7 +42,7 @@ class TcpReceiver(StreamReceiver):
     def answer(self, receipt: Receipt) -> bytes:
         """What is written for a receipt; empty: nothing."""
         answers = self.options.answers
-        if self._request and receipt.accepted and receipt.reply is not None:
+        if self._request and receipt.reply is not None:
             try:
                 return self.framing.wrap(receipt.reply)
             except HubError as error:

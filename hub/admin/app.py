@@ -12,8 +12,10 @@ from aiohttp import web
 
 from hub import __version__
 from hub.admin.backend import Backend
+from hub.admin.chains import awaited_json, chain_json
 from hub.admin.present import (
     BadQuery,
+    awaited_query,
     call_json,
     call_query,
     delivery_json,
@@ -41,6 +43,8 @@ BACKEND: web.AppKey[Backend] = web.AppKey("backend", Backend)
 
 #: Largest body of an order; messages sent in by hand may be larger.
 MAX_BODY = 64 << 20
+#: Bytes of a message that are read, and sent, at a time.
+RAW_PART = 1 << 20
 
 Answer = Callable[[web.Request, Backend], Awaitable[web.StreamResponse]]
 
@@ -128,28 +132,47 @@ async def message(request: web.Request, backend: Backend) -> web.Response:
     return _json(
         {
             **message_json(found, clear=_clear(request)),
+            "chain": chain_json(await backend.reader.chain(message_id)),
             "deliveries": [delivery_json(d) for d in deliveries],
             "calls": [call_json(c, bodies=_clear(request)) for c in calls],
         }
     )
 
 
-async def raw(request: web.Request, backend: Backend) -> web.Response:
+async def raw(request: web.Request, backend: Backend) -> web.StreamResponse:
     (message_id,) = parse_ids([request.match_info["id"]])
-    found = await backend.reader.message(message_id)
-    if found is None:
+    part = await backend.reader.raw_part(message_id, 0, RAW_PART)
+    if part is None:
         return problem(404, "message.unknown", t("there is no such message", "没有这条消息"))
     # Never a type a browser would render: the bytes came from outside.
     headers = {
         "Content-Disposition": f'attachment; filename="{request.match_info["id"]}.bin"',
+        "Content-Type": "application/octet-stream",
         "X-Content-Type-Options": "nosniff",
     }
-    return web.Response(body=found.raw, content_type="application/octet-stream", headers=headers)
+    if len(part) < RAW_PART:
+        return web.Response(body=part, headers=headers)
+    answer = web.StreamResponse(headers=headers)
+    await answer.prepare(request)
+    at = 0
+    while part:
+        await answer.write(part)
+        at += len(part)
+        part = await backend.reader.raw_part(message_id, at, RAW_PART)
+    if part is None:  # pruned meanwhile: the caller must not take the beginning for the whole
+        raise ConnectionResetError("the message was removed while it was being read")
+    await answer.write_eof()
+    return answer
 
 
 async def deliveries(request: web.Request, backend: Backend) -> web.Response:
     rows = await backend.reader.deliveries(delivery_query(request.query))
     return _json({"deliveries": [delivery_json(row) for row in rows]})
+
+
+async def callbacks(request: web.Request, backend: Backend) -> web.Response:
+    rows = await backend.reader.unanswered(awaited_query(request.query))
+    return _json({"callbacks": [awaited_json(row) for row in rows]})
 
 
 async def calls(request: web.Request, backend: Backend) -> web.Response:
@@ -246,7 +269,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET",
         "/api/v1/messages/{id}",
-        "A message with its deliveries and calls",
+        "A message with its deliveries, its calls, and the messages it answers or is answered by",
         message,
         (("clear", "1: unmasked, with bodies"),),
     ),
@@ -271,6 +294,17 @@ OPERATIONS: tuple[Operation, ...] = (
         f"Do one of {', '.join(VERBS)} to deliveries; audited",
         act,
         body="ids: [id] or query: {…} with most; reason; step: auto|map|send (resend); target (forward)",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/callbacks",
+        "Deliveries whose target has promised a later answer that has not come, newest first",
+        callbacks,
+        (
+            ("target", "system or system/interface"),
+            ("overdue", "1: only those that are overdue"),
+            *_PAGE,
+        ),
     ),
     Operation(
         "GET",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,11 +15,21 @@ from hub.ids import id_text, parse_id
 from hub.intake import HASHED_KEYS
 from hub.masking import key_digest, mask
 from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, DeliveryState, Direction, Message, Outcome
-from hub.store.base import CallQuery, DeliveryQuery, LedgerReport, MessageQuery, MessageRow, PlaceQuality, ReportQuery
+from hub.store.base import (
+    AwaitedQuery,
+    CallQuery,
+    DeliveryQuery,
+    LedgerReport,
+    MessageQuery,
+    MessageRow,
+    PlaceQuality,
+    ReportQuery,
+)
 from hub.store.reports import add_up
 
 __all__ = [
     "BadQuery",
+    "awaited_query",
     "call_json",
     "call_query",
     "check_json",
@@ -192,6 +203,7 @@ def ledger_json(report: LedgerReport) -> dict[str, Any]:
         "balanced": report.balanced,
         "messages": report.messages,
         "filtered": report.filtered,
+        "waiting": report.waiting,
         "rows": [
             {
                 "route": row.route,
@@ -311,6 +323,16 @@ def report_query(params: Mapping[str, str]) -> ReportQuery:
         rule=params.get("rule", ""),
         since_ms=_time(params.get("since", ""), "since"),
         until_ms=_time(params.get("until", ""), "until"),
+        before=_id(params, "before"),
+        limit=_limit(params),
+    )
+
+
+def awaited_query(params: Mapping[str, str]) -> AwaitedQuery:
+    """A search for deliveries whose target has not answered yet, from parameters."""
+    return AwaitedQuery(
+        target=params.get("target", ""),
+        due_before=time.time_ns() // 1000 if params.get("overdue") in ("1", "true") else 0,
         before=_id(params, "before"),
         limit=_limit(params),
     )

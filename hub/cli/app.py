@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hub.cli import act, look, mapping, quality, quality_report, serve, tables
+from hub.cli import act, callbacks, keys, look, mapping, quality, quality_report, serve, store, tables
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
@@ -32,6 +32,7 @@ app.command("plugins", help=look.PLUGINS_HELP)(look.plugins)
 app.command("messages", help=look.MESSAGES_HELP)(look.messages)
 app.command("show", help=look.SHOW_HELP)(look.show)
 app.command("calls", help=look.CALLS_HELP)(look.calls)
+app.command("callbacks", help=callbacks.CALLBACKS_HELP)(callbacks.callbacks)
 app.command("verify-ledger", help=look.LEDGER_HELP)(look.verify_ledger)
 app.command("send", help=act.SEND_HELP)(act.send)
 app.command("poll", help=act.POLL_HELP)(act.poll)
@@ -41,6 +42,8 @@ app.command("replay", help=act.REPLAY_HELP)(act.replay)
 app.command("reload", help=act.RELOAD_HELP)(act.reload)
 app.command("audit", help=look.AUDIT_HELP)(look.audit)
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(keys.app, name="keys")
+app.add_typer(store.app, name="store")
 app.add_typer(tables.app, name="tables")
 quality.app.command("report", help=quality_report.REPORT_HELP)(quality_report.report)
 quality.app.command("rerun", help=quality_report.RERUN_HELP)(quality_report.rerun)

@@ -21,11 +21,13 @@ from rich.table import Table
 from hub.admin.serve import token_of
 from hub.config import load_config
 from hub.contract import HubConfig
+from hub.deployment import use_crypto
 from hub.errors import ConfigError, HubError
 from hub.i18n import set_language, t
 from hub.node import data_folder, salt_of
 from hub.store.base import StoreReader
 from hub.store.merged import open_reader
+from hub.store.sealing import store_sealer
 
 __all__ = [
     "AsJson",
@@ -70,6 +72,7 @@ class Site:
         if self.config.language:
             set_language(self.config.language)
         self.data = data_folder(self.file, self.config)
+        use_crypto(self.config, self.file.parent)
 
     @property
     def salt(self) -> bytes:
@@ -97,14 +100,14 @@ def site(config: Path) -> Site:
 def read(where: Site, question: Callable[[StoreReader], Awaitable[T]]) -> T:
     """Ask the store; works beside a running hub and without one."""
 
-    return read_folders(where.folders(), question)
+    return read_folders(where, where.folders(), question)
 
 
-def read_folders(folders: Sequence[Path], question: Callable[[StoreReader], Awaitable[T]]) -> T:
+def read_folders(where: Site, folders: Sequence[Path], question: Callable[[StoreReader], Awaitable[T]]) -> T:
     """The same for chosen worker folders."""
 
     async def go() -> T:
-        reader = open_reader(folders)
+        reader = open_reader(folders, store_sealer(where.config, where.file.parent))
         try:
             return await question(reader)
         finally:

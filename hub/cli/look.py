@@ -9,6 +9,7 @@ import orjson
 import typer
 from rich.progress import Progress
 
+from hub.admin.chains import chain_json
 from hub.admin.present import (
     call_json,
     call_query,
@@ -20,6 +21,7 @@ from hub.admin.present import (
     parse_ids,
 )
 from hub.audit import verify as verify_audit
+from hub.cli.callbacks import print_chain
 from hub.cli.common import (
     DEFAULT_CONFIG,
     AsJson,
@@ -36,8 +38,13 @@ from hub.cli.common import (
 )
 from hub.errors import HubError, Problem
 from hub.i18n import t
+from hub.ids import id_text
 from hub.message import CallRecord, Delivery, Message
-from hub.store.base import LedgerReport, SearchPage, StoreReader
+from hub.shared_calls import batch_of, shared_calls
+from hub.store.base import Chain, LedgerReport, SearchPage, StoreReader
+
+#: Bytes of a message that are read, and written, at a time.
+_RAW_PART = 1 << 20
 
 STATUS_HELP = t("How the running hub fares: interfaces, targets, queues.", "正在运行的枢纽的状况：接口、目标、队列。")
 PLUGINS_HELP = t(
@@ -155,6 +162,31 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
                 for place, row in worker["outbound"].items()
             ],
         )
+        collected = [
+            [
+                place,
+                row.get("gathering", 0),
+                *(round(figures["outbound"][place]["batch"][k], 1) for k in ("count", "mean", "max")),
+            ]
+            for place, row in worker["outbound"].items()
+            if "batch" in figures["outbound"].get(place, {})
+        ]
+        if collected:
+            table(
+                [
+                    t("several in one call", "合并发送"),
+                    t("gathering", "聚集中"),
+                    t("calls", "调用"),
+                    t("messages per call", "每次条数"),
+                    t("most", "最多"),
+                ],
+                collected,
+            )
+        awaited = [
+            [place, row["awaited"], row["overdue"]] for place, row in figures["outbound"].items() if "awaited" in row
+        ]
+        if awaited:
+            table([t("answers later", "稍后应答"), t("awaited", "待应答"), t("overdue", "超期")], awaited)
         if figures["checks"]:
             table(
                 [
@@ -270,6 +302,15 @@ def messages(
         console.print(t(f"the text index is {page.text_lag} messages behind", f"全文索引落后 {page.text_lag} 条消息"))
 
 
+async def _write_raw(reader: StoreReader, number: int, name: str) -> None:
+    at = 0
+    while (part := await reader.raw_part(number, at, _RAW_PART)) != b"":
+        if part is None:
+            raise HubError(t(f"there is no message {name}", f"没有消息 {name}"))
+        sys.stdout.buffer.write(part)
+        at += len(part)
+
+
 def show(
     message_id: Annotated[str, typer.Argument(help=t("id of a message", "消息编号"))],
     config: Config = DEFAULT_CONFIG,
@@ -278,27 +319,38 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     (number,) = parse_ids([message_id])
+    if raw:
+        return read(site(config), lambda reader: _write_raw(reader, number, message_id))
 
-    async def question(reader: StoreReader) -> tuple[Message | None, list[Delivery], list[CallRecord]]:
-        return await reader.message(number), await reader.deliveries_of(number), await reader.calls_of(number)
+    async def question(
+        reader: StoreReader,
+    ) -> tuple[Message | None, list[Delivery], list[CallRecord], list[CallRecord], Chain]:
+        calls = await reader.calls_of(number)
+        found = await reader.message(number), await reader.deliveries_of(number), calls
+        return *found, await shared_calls(reader, calls), await reader.chain(number)
 
-    message, deliveries, calls = read(site(config), question)
+    message, deliveries, calls, shared, chain = read(site(config), question)
     if message is None:
         raise HubError(t(f"there is no message {message_id}", f"没有消息 {message_id}"))
-    if raw:
-        sys.stdout.buffer.write(message.raw)
-        return
     out: dict[str, Any] = {
         **message_json(message, clear=clear),
+        "chain": chain_json(chain),
         "deliveries": [delivery_json(d) for d in deliveries],
         "calls": [call_json(c, bodies=clear) for c in calls],
+        "shared_calls": [call_json(c, bodies=clear) for c in shared],
     }
     if as_json:
         return emit(out)
     for name in ("id", "received_at", "source", "type", "control_id", "size", "keys", "conflict"):
         console.print(f"{name}: {out[name]}", markup=False)
+    print_chain(out["chain"])
     _deliveries(out["deliveries"])
     _calls(out["calls"])
+    for row in calls:
+        if "call" in (batch := batch_of(row)):
+            at, count, call_id = batch["place"], batch["messages"], batch["call"]
+            text = t(f"number {at} of {count} in call {call_id}", f"为调用 {call_id} 所带 {count} 条中的第 {at} 条")
+            console.print(f"{id_text(row.id)}: {text}", markup=False)
     for call in out["calls"]:
         if "validation" in call:
             _findings(call["place"], call["validation"])
@@ -452,8 +504,10 @@ def verify_ledger(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> N
         )
         console.print(
             t(
-                f"{report.messages} messages, {report.filtered} matched no route: ",
-                f"{report.messages} 条消息，{report.filtered} 条无路由：",
+                f"{report.messages} messages, {report.filtered} matched no route"
+                + (f", {report.waiting} wait for what they answer: " if report.waiting else ": "),
+                f"{report.messages} 条消息，{report.filtered} 条无路由"
+                + (f"，{report.waiting} 条等待其所应答的请求：" if report.waiting else "："),
             )
             + verdict
         )
@@ -477,7 +531,7 @@ def audit(
                 found += page
             return found
 
-        chain = read_folders([folder], question)
+        chain = read_folders(where, [folder], question)
         problems += [f"{folder.name}: {p}" for p in verify_audit(chain)] if verify else []
         entries += [{"worker": folder.name, **e} for e in chain]
     if as_json:

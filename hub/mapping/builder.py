@@ -22,7 +22,7 @@ __all__ = ["CALLER_NAMES", "Builder", "TooManyRules", "Value", "leaves"]
 #: Most rules of a mapping, its includes counted each time they are used.
 MAX_RULES = 20_000
 #: Variables the hub provides to mappings and rules; any other that a mapping does not declare is probably a slip.
-CALLER_NAMES = frozenset({"target", "status", "code", "ok"})
+CALLER_NAMES = frozenset({"target", "status", "code", "ok", "request", "page"})
 #: Deepest nesting of loops, each: and from: (CPython takes 20 in one another, and filters are loops too), and of include:.
 MAX_NESTING = 16
 MAX_INCLUDES = 32

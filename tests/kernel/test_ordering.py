@@ -239,13 +239,12 @@ async def test_large_messages_beyond_the_budget_are_read_when_their_turn_comes(s
     hub = await start(site)
     for number in range(20):
         await hub.wire.submit("his/in", {"id": f"m{number}", "type": "t", "key": "a", "pad": "x" * 3000})
-    target = hub.node.engine.targets["sink/up"]
-    assert target._budget.used <= 10 << 10
+    assert hub.node.engine._budget.used <= 10 << 10
     gate.set()
     await hub.reached(DeliveryState.DELIVERED, 20)
     assert all(len(body["pad"]) == 3000 for body in peer.bodies)
     in_order(peer, 20)
-    assert target._budget.used == 0
+    assert hub.node.engine._budget.used == 0
 
 
 async def test_what_memory_holds_is_given_back(site: Site, start: StartHub) -> None:
@@ -257,10 +256,10 @@ async def test_what_memory_holds_is_given_back(site: Site, start: StartHub) -> N
     await hub.reached(DeliveryState.DEAD, 100)
     await hub.reached(DeliveryState.DELIVERED, 100)
     for target in hub.node.engine.targets.values():
-        await until(lambda target=target: not target._closing)  # type: ignore[misc]
+        await until(lambda target=target: not target._feeder.closing)  # type: ignore[misc]
         status = target.status()
         assert (status["in_memory"], status["ready"], status["in_flight"], status["retrying"]) == (0, 0, 0, 0)
-        assert target._budget.used == 0
+        assert hub.node.engine._budget.used == 0
 
 
 async def test_what_is_read_before_its_commit_is_reported_is_sent_once(site: Site, start: StartHub) -> None:

@@ -12,6 +12,7 @@ from tests.peers.fhir_peer import FhirStarter
 from tests.peers.files import OpenSsh, PyFtpd, Vsftpd
 from tests.peers.http_proxies import Tinyproxy
 from tests.peers.imaging import Orthanc
+from tests.peers.kafka_peer import KafkaMock
 from tests.peers.mail import AioSmtpd, Dovecot
 from tests.peers.process import Server
 from tests.peers.queues import ActiveMq, RabbitMq, Redis
@@ -52,6 +53,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def activemq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActiveMq]:
     yield from _running(ActiveMq, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaMock]:
+    yield from _running(KafkaMock, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,14 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import pytest
 
-__all__ = ["Server", "free_port", "need", "port_open", "until"]
+__all__ = ["Server", "free_port", "need", "need_module", "port_open", "until"]
 
 REQUIRED = "TONGQU_PEERS"
 _WORD = "TONGQU_PEER_FOLDER"
@@ -45,6 +47,17 @@ def need(program: str, package: str) -> str:
             pytest.fail(text)
         pytest.skip(text)
     return found
+
+
+def need_module(name: str, package: str) -> ModuleType:
+    """A Python module; skips, or fails where peers are required, with the command that installs it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        text = f"{name} is missing: pip install {package}"
+        if os.environ.get(REQUIRED) == "required":
+            raise
+        pytest.skip(text, allow_module_level=True)
 
 
 def free_port() -> int:
