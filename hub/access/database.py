@@ -57,6 +57,8 @@ class AccessDatabase:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self.db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
             self.db.set_busy_timeout(_BUSY_MS)
+            # What a change reads first holds until it writes, whoever else writes: the modules have connections of their own.
+            self.db.transaction_mode = "IMMEDIATE"
             for pragma, value in (("journal_mode", "wal"), ("synchronous", "full"), ("trusted_schema", "off")):
                 self.db.pragma(pragma, value)
             self.db.pragma("foreign_keys", "on")

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from hub.callers.errors import CallersError
 from hub.i18n import t
 
-__all__ = ["AddressSet", "network", "plain"]
+__all__ = ["AddressSet", "network", "origin", "plain"]
 
 _MAPPED = 96  # bits before the IPv4 address
 
@@ -17,6 +17,8 @@ _MAPPED = 96  # bits before the IPv4 address
 def network(text: str) -> str:
     """An address or network as it is stored. Raises :class:`CallersError` for what is none, or has bits beyond its prefix."""
     try:
+        if "%" in text:  # a zone is a name of this machine's
+            raise ValueError
         found: IPv4Network | IPv6Network = ip_network(text.strip())
     except ValueError:
         raise CallersError(
@@ -43,6 +45,23 @@ def plain(peer: str) -> IPv4Address | IPv6Address | None:
     return found
 
 
+@lru_cache(maxsize=4096)
+def origin(peer: str) -> str:
+    """Whom to blame for what comes from an address: it itself, of IPv6 its /64, as one machine has all of these (RFC 8981)."""
+    address = plain(peer)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address) >> 64 << 64, 64)))
+    return str(address) if address is not None else peer
+
+
+@lru_cache(maxsize=200_000)
+def _parts(text: str) -> tuple[int, int, int]:
+    """Version, bits after the prefix, prefix; remembered, as all lists are made anew after every change of the registry."""
+    found = ip_network(text)
+    shift = found.max_prefixlen - found.prefixlen
+    return found.version, shift, int(found.network_address) >> shift
+
+
 class AddressSet:
     """Which of many networks an address is in: one look-up for each length of prefix, however many there are."""
 
@@ -52,9 +71,8 @@ class AddressSet:
         """``rules``: number of the rule and its network."""
         found: dict[int, dict[int, dict[int, int]]] = {4: {}, 6: {}}
         for number, text in rules:
-            each = ip_network(text)
-            shift = each.max_prefixlen - each.prefixlen
-            found[each.version].setdefault(shift, {})[int(each.network_address) >> shift] = number
+            version, shift, prefix = _parts(text)
+            found[version].setdefault(shift, {})[prefix] = number
         # Narrow networks first: they tell best why.
         self._by_length = {version: sorted(lengths.items()) for version, lengths in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +56,12 @@ def callers_of(db: apsw.Connection, where: str = "", values: tuple[Any, ...] = (
 
 def credentials_of(db: apsw.Connection, where: str = "", values: tuple[Any, ...] = ()) -> list[Credential]:
     rows = db.execute(f"SELECT {_CREDENTIAL} FROM credential {where} ORDER BY created_at, id", values)  # noqa: S608
-    return [Credential(*row[:7], orjson.loads(row[7]), *row[8:]) for row in rows]  # type: ignore[call-arg]
+    return [Credential(*_read(row, {7: orjson.loads})) for row in rows]
 
 
 def addresses_of(db: apsw.Connection, where: str = "", values: tuple[Any, ...] = ()) -> list[Address]:
     rows = db.execute(f"SELECT {_ADDRESS} FROM address {where} ORDER BY caller, effect, id", values)  # noqa: S608
-    return [Address(*row[:5], bool(row[5]), *row[6:]) for row in rows]  # type: ignore[call-arg]
+    return [Address(*_read(row, {5: bool})) for row in rows]
 
 
 def read_content(db: apsw.Connection, now: float) -> Content:
@@ -68,12 +69,17 @@ def read_content(db: apsw.Connection, now: float) -> Content:
     made = Content()
     dates: list[int] = []
     rules: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for rule in addresses_of(db, "WHERE enabled"):
-        dates.append(rule.expires_at)
-        if not rule.expires_at or now < rule.expires_at:
-            rules.setdefault((rule.caller, rule.effect), []).append((rule.id, rule.network))
+    # Plain rows: there may be very many, and this runs where calls wait.
+    for number, caller_id, effect, text, expires_at in db.execute(
+        "SELECT id, caller, effect, network, expires_at FROM address WHERE enabled"
+    ):
+        kept = rules.setdefault((caller_id, effect), [])
+        if expires_at:
+            dates.append(expires_at)
+        if not expires_at or now < expires_at:
+            kept.append((number, text))
     made.allow, made.block = AddressSet(rules.get(("", "allow"), ())), AddressSet(rules.get(("", "block"), ()))
-    allowed = {rule.caller for rule in addresses_of(db, "WHERE enabled AND effect = 'allow'")}
+    allowed = {of for of, effect in rules if effect == "allow"}
     for caller in callers_of(db, "WHERE state = 'enabled'"):
         dates += [caller.valid_from, caller.valid_until]
         if not caller.active(now):
@@ -110,5 +116,12 @@ _NOWHERE = AddressSet([(0, "100::/128")])
 
 
 def _caller(row: tuple[Any, ...]) -> Caller:
-    head, (places, types, limits), rest = row[:9], row[9:12], row[12:]
-    return Caller(*head, tuple(orjson.loads(places)), tuple(orjson.loads(types)), Limits(**orjson.loads(limits)), *rest)  # type: ignore[call-arg]
+    def names(text: str) -> tuple[str, ...]:
+        return tuple(orjson.loads(text))
+
+    return Caller(*_read(row, {9: names, 10: names, 11: lambda text: Limits(**orjson.loads(text))}))
+
+
+def _read(row: tuple[Any, ...], columns: dict[int, Callable[[Any], Any]]) -> list[Any]:
+    """A row with some of its columns made what they stand for."""
+    return [columns[number](value) if number in columns else value for number, value in enumerate(row)]

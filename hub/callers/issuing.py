@@ -18,7 +18,8 @@ from hub.callers.sealing import new_id, new_secret
 from hub.callers.shown import fingerprint, pem_or_der
 from hub.callers.tokens import ALGORITHMS, check_public
 from hub.crypto import load_sm2_public
-from hub.crypto.errors import CryptoError
+from hub.crypto.classic import load_rsa_public
+from hub.errors import HubError
 from hub.i18n import t
 
 __all__ = ["CallerCredentials", "Issued"]
@@ -67,7 +68,7 @@ class CallerCredentials:
         return found[0]
 
     def issue(self, caller: str, order: Mapping[str, Any], actor: str, reason: str = "") -> Issued:
-        """``kind``, and perhaps ``note``, ``valid_until``; jwt: ``facts`` and ``public``, mtls: ``facts`` or ``public``, sm2: ``public``."""
+        """``kind``, and perhaps ``note``, ``valid_until``; jwt: ``facts`` and ``public``, mtls: ``facts`` or ``public``, sm2 and rsa: ``public``."""
         self._orders.caller(caller)
         if sum(not each.revoked_at for each in self.of(caller)) >= _MOST:
             raise CallersError(
@@ -142,10 +143,10 @@ class CallerCredentials:
         blank = Credential(new_id(), caller, kind, note, b"", b"", "", facts, now, until, 0, "")
         if kind == "mtls":
             return Issued(replace(blank, facts={"shows": self._shows(facts, public)}))
-        if kind == "sm2":
+        if kind in ("sm2", "rsa"):
             try:
-                load_sm2_public(public)
-            except CryptoError as error:
+                (load_sm2_public if kind == "sm2" else load_rsa_public)(public)
+            except HubError as error:
                 raise CallersError(error.text, code="callers.key", remedy=error.remedy) from error
             return Issued(replace(blank, public=public))
         if kind == "jwt":

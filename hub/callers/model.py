@@ -28,7 +28,7 @@ KINDS = ("developer", "institution", "operator")
 STATES = ("applied", "rejected", "enabled", "disabled")
 PERIODS = ("day", "month", "year")
 
-CredentialKind = Literal["api_key", "bearer", "basic", "hmac", "jwt", "oauth2", "mtls", "sm2"]
+CredentialKind = Literal["api_key", "bearer", "basic", "hmac", "jwt", "oauth2", "mtls", "sm2", "rsa"]
 CREDENTIAL_KINDS: tuple[str, ...] = get_args(CredentialKind)
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{1,63}")
@@ -109,7 +109,7 @@ class Credential:
     note: str
     hash: bytes = field(repr=False)  # of the secret, keyed; empty where there is none or it is sealed
     sealed: bytes = field(repr=False)
-    public: str  # jwt: PEM or JWK set; sm2: public key
+    public: str  # jwt: PEM or JWK set; sm2, rsa: public key
     facts: dict[str, Any]
     created_at: int
     valid_until: int

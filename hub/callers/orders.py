@@ -15,7 +15,7 @@ import orjson
 
 from hub.access import AccessDatabase
 from hub.audit import entry
-from hub.callers.addresses import network, plain
+from hub.callers.addresses import network, origin, plain
 from hub.callers.content import addresses_of, callers_of
 from hub.callers.errors import CallersError
 from hub.callers.model import KINDS, Address, Caller, Limits, check_id, check_patterns
@@ -27,7 +27,8 @@ __all__ = ["CallerOrders"]
 
 _LONGEST = 500
 _LONGEST_CONTACT = 4000
-_MOST_ADDRESSES = 100_000
+#: All of them are looked at anew with every change of the registry, where calls wait: this many take about 0.1 s.
+_MOST_ADDRESSES = 20_000
 #: Rules about addresses are removed so long after they have expired.
 _KEPT_S = 30 * 86_400
 
@@ -217,7 +218,7 @@ class CallerOrders:
         address = plain(subject)
         if kind != "address" or address is None:
             raise CallersError(t("a caller, or one address", "一个调用方，或一个地址"), code="callers.order")
-        return str(address)
+        return origin(subject)
 
     # -- addresses -----------------------------------------------------------------------------------------------
 
