@@ -1,22 +1,20 @@
 """The audit trail as a hash chain: what people did, in an order nobody can change unseen (GB/T 32905 SM3).
 
 Each row's hash covers the hash of the row before it and its own entry, so altering, removing, inserting or moving a row breaks
-the chain at that place. Rows cut off the *end* leave a shorter chain that is sound in itself: whoever must notice that keeps the
-last number and hash elsewhere and passes them as ``head``.
+the chain at that place. Rows cut off the *end* leave a shorter chain that is sound in itself: the signed checkpoints of
+:mod:`hub.audit.checkpoint`, kept elsewhere, show that.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hub.crypto.digests import sm3_hex as sm3
 from hub.i18n import t
-from hub.masking import mask_text
 
-__all__ = ["GENESIS", "ChainCheck", "canonical", "chain_hash", "entry", "sm3", "verify"]
+__all__ = ["GENESIS", "ChainCheck", "canonical", "chain_hash", "sm3", "verify"]
 
 #: What stands in for "the hash before the first row".
 GENESIS = "0" * 64
@@ -42,43 +40,6 @@ def canonical(entry: Mapping[str, Any]) -> str:
 def chain_hash(previous: str, entry_json: str) -> str:
     """Hash of a row: SM3 over the previous row's hash (64 hex digits; ``""`` for the first row) and the entry's text."""
     return sm3(((previous or GENESIS) + entry_json).encode())
-
-
-def entry(
-    actor: str, action: str, subject: str, detail: Mapping[str, Any] | str = "", reason: str = ""
-) -> dict[str, Any]:
-    """An entry for the trail: who did what to what, with which particulars, and why they said they did it.
-
-    ``at`` is the time in microseconds since the Unix epoch; as part of the entry it is covered by the hash.
-    Personal data and secrets in ``detail`` and ``reason`` are masked.
-    """
-    return {
-        "at": time.time_ns() // 1000,
-        "actor": actor,
-        "action": action,
-        "subject": subject,
-        "detail": _masked(detail),
-        "reason": mask_text(reason),
-    }
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return mask_text(value)
-    if isinstance(value, Mapping):
-        # Label and value together: a lone "张三丰" is only recognised as a name by the label that stands before it.
-        return {str(k): _masked_pair(str(k), v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(v) for v in value]
-    return value
-
-
-def _masked_pair(label: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return _masked(value)
-    head = f"{label}="
-    whole = mask_text(head + value)
-    return whole[len(head) :] if whole.startswith(head) else mask_text(value)
 
 
 class ChainCheck:
@@ -131,6 +92,14 @@ class ChainCheck:
         self._alternative = chain_hash(self.hash, text)
         self.seq, self.hash = seq, stored
 
+    def gone(self, seq: int, stored: str) -> None:
+        """A row whose entry was removed when its retention was over; the seal of its archive vouches for the hash."""
+        if seq != self.seq + 1:
+            self.add({"seq": seq, "at": None, "entry": "{}", "hash": stored})
+            return
+        self._alternative = ""
+        self.seq, self.hash = seq, stored
+
     def finish(self, head: tuple[int, str] | None = None) -> list[str]:
         """The problems found; ``head`` is the last number and hash as known from elsewhere."""
         if head is not None and (self.seq, self.hash) != (head[0], head[1] or GENESIS):
@@ -155,7 +124,7 @@ class ChainCheck:
         except (ValueError, AttributeError):
             self._tell(t(f"entry {seq} is not a JSON object", f"条目 {seq} 不是 JSON 对象"))
             return
-        if isinstance(made, int) and isinstance(at, int) and abs(at - made) > CLOCK_SLACK_US:
+        if isinstance(made, int) and (not isinstance(at, int) or abs(at - made) > CLOCK_SLACK_US):
             self._tell(
                 t(
                     f"the time of entry {seq} differs from the one inside the entry: the column was altered",

@@ -1,0 +1,67 @@
+"""Commands that show stored data leave an entry in the trail, as the admin API does: who, when, what was asked for, how many records."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+# Typer brings a click of its own from 0.20 on, and this name has led to the one in use in every version.
+from typer.main import get_current_context  # type: ignore[attr-defined]
+
+from hub.audit.questions import recorded_query
+from hub.audit.trail import Trail
+
+__all__ = ["recorded"]
+
+T = TypeVar("T")
+
+_SHOWS = {
+    "messages": "access.message.search",
+    "show": "access.message.read",
+    "calls": "access.call.search",
+    "dead": "access.delivery.search",
+    "replay": "access.replay",
+    "callbacks": "access.callback.search",
+    "report": "access.quality.reports",
+}
+_SILENT = frozenset(["config", "as_json", "message_id", "verb", "why", "dry_run", "everything"])
+
+
+def recorded(data: Path, look: Callable[[], T]) -> T:
+    """What ``look`` finds, handed out only after the entry is written; raises ``AuditUnwritable`` where it can't be."""
+    context = get_current_context(silent=True)
+    action = _SHOWS.get(context.info_name or "") if context is not None else None
+    if context is None or action is None:
+        return look()
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if value not in (None, "", False, [], ()) and name not in _SILENT
+    }
+    detail: dict[str, Any] = {"command": context.command_path, "query": recorded_query(given)}
+    if context.params.get("clear"):
+        detail["clear"] = True
+    user = getpass.getuser()
+    actor = (os.environ.get("TONGQU_ACTOR") or user)[:64]
+    if actor != user:
+        detail["user"] = user
+    subject = str(context.params.get("message_id") or "")[:64]
+    with_count = action != "access.message.read"
+    trail = Trail(data)
+    try:
+        if not with_count:  # it may write what it finds at once
+            trail.record(actor, action, subject, {**detail, "records": 1})
+            return look()
+        found = look()
+        trail.record(actor, action, subject, {**detail, "records": _count(found)})
+        return found
+    finally:
+        trail.close()
+
+
+def _count(found: Any) -> int:
+    rows = getattr(found, "rows", found)
+    return len(rows) if isinstance(rows, list | tuple) else 1
