@@ -18,6 +18,7 @@ from hub.mapping.functions.lists import LISTS
 from hub.mapping.functions.money import MONEY
 from hub.mapping.functions.numbers import NUMBERS
 from hub.mapping.functions.packing import PACKING
+from hub.mapping.functions.privacy import PRIVACY
 from hub.mapping.functions.text import TEXT
 from hub.mapping.functions.units import UNITS
 
@@ -36,6 +37,7 @@ BUILTIN: Mapping[str, Function] = {
     **IDENTITY.functions,
     **CHINA_CODES.functions,
     **PACKING.functions,
+    **PRIVACY.functions,
     **DOCUMENTS.functions,
     **FHIR.functions,
 }

@@ -11,7 +11,6 @@ from hub.mapping.nodes import CallNode, LiteralNode
 from hub.mapping.paths import Code, Scope
 from hub.mapping.patterns import Pattern, compile_pattern
 from hub.mapping.runtime import MAX_TEXT, FunctionError, is_absent, plain_text
-from hub.masking import mask as mask_value
 
 if TYPE_CHECKING:
     from hub.mapping.codegen import Generator
@@ -131,12 +130,6 @@ def pad_right(value: Any, width: Any, fill: Any = " ") -> Any:
 def string(value: Any) -> Any:
     """A number or true/false as text; null stays null."""
     return None if value is None else plain_text(value)
-
-
-@TEXT.add()
-def mask(value: Any) -> Any:
-    """Shape kept, content hidden: 张*丰, 138****5678."""
-    return value if is_absent(value) else mask_value(text_of(value, "mask"))
 
 
 def _check_pattern(literals: Mapping[str, Any]) -> None:
