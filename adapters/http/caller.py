@@ -14,7 +14,7 @@ from adapters.http.client_options import ClientOptions, OutboundAuth
 from adapters.http.connection import Response
 from adapters.http.protected import client_of
 from adapters.http.request import Endpoint, RequestHead, encoded_path, join_path
-from adapters.http.token import TokenSource
+from adapters.http.token import TokenSource, shared_tokens
 from adapters.tls import client_context
 from hub.api import Bound, Outgoing, Reply, Sender, TransientError, UnreachableError
 from hub.i18n import t
@@ -57,7 +57,9 @@ class HttpCaller(Sender):
             self._protection,
         )
         if options.auth is not None and not isinstance(options.auth, OutboundAuth):
-            self._tokens = TokenSource(self._place, options.auth, options.tls, options.proxy, options.connect_timeout)
+            self._tokens = shared_tokens(
+                self._place, options.auth, options.tls, options.proxy, options.connect_timeout, self._protection
+            )
 
     async def stop(self) -> None:
         if self._tokens is not None:

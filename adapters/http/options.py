@@ -9,8 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from adapters.http.client_options import ClientOptions
 from adapters.http.replies import Replies
-from adapters.http.server_options import CallOptions, ServerPath
-from adapters.http.signature import Signature
+from adapters.http.server_options import CallOptions, ServerPath, TokenEndpoint
 from adapters.template import Template
 
 __all__ = ["HttpConnect", "HttpListen"]
@@ -26,7 +25,10 @@ class HttpListen(CallOptions):
     content_types: list[str] = Field(
         default_factory=list, description="media types accepted, e.g. application/json; default: any"
     )
-    signature: Signature | None = Field(None, description="calls must be signed, besides what auth asks for")
+    token: TokenEndpoint | None = Field(
+        None,
+        description="an OAuth2 token endpoint for callers on the same port; its tokens are taken wherever oauth2 is",
+    )
     replies: Replies = Field(default_factory=Replies)
     accepted_status: Literal[200, 201, 202, 204] = Field(202, description="answer to a stored message, event style")
     query_as_body: bool = Field(
@@ -43,6 +45,14 @@ class HttpListen(CallOptions):
         if len(names) != len(set(names)):
             raise ValueError("path: every {name} may occur once")
         return path
+
+    @model_validator(mode="after")
+    def _tokens_are_for_callers(self) -> Self:
+        if self.token is not None and self.auth.type != "caller":
+            raise ValueError("token issues tokens to callers: auth must be of type caller")
+        if self.token is not None and self.token.path == self.path:
+            raise ValueError("token.path must not be the interface's own path")
+        return self
 
     @field_validator("content_types")
     @classmethod

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from adapters.http.findings import XML_CODECS, operation_outcome, xml_problem
-from hub.api import Codec, CodecError, ExchangeError, HubError, SendError, StoreBusy
+from hub.api import Codec, CodecError, ExchangeError, HubError, Refused, SendError, StoreBusy
 from hub.i18n import language, t
 from hub.ids import id_text
 from hub.masking import mask_text
@@ -108,6 +108,8 @@ def problem_of(error: HubError | None) -> tuple[int, str]:
         return 503, code
     if isinstance(error, ExchangeError):
         return _status_of(error), code
+    if isinstance(error, Refused):
+        return error.status, code
     if code == "intake.too_large":
         return 413, code
     if isinstance(error, CodecError) or code.startswith("codec."):

@@ -12,10 +12,10 @@ from adapters.http.client import HttpClient, Target
 from adapters.http.connection import Response
 from adapters.http.problem import Refusal
 from adapters.http.request import header_line
-from hub.api import Protection, Refused, TransientError, Wire
+from hub.api import OpenedParams, Opening, Protection, Refused, TransientError, Wire
 from hub.i18n import t
 
-__all__ = ["ProtectedClient", "client_of", "refusal_of", "sealed_answer", "wire_of"]
+__all__ = ["ProtectedClient", "client_of", "opened_params", "refusal_of", "sealed_answer", "wire_of"]
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE"))
 
@@ -91,6 +91,12 @@ def wire_of(request: web.BaseRequest, body: bytes) -> Wire:
         name = name.lower()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return Wire(body, headers, request.method, request.raw_path, headers.get("host", ""), remote=request.remote or "")
+
+
+def opened_params(params: dict[str, str], opening: Opening, sealed: bytes, body: bytes) -> dict[str, str]:
+    """What the call log gets of an opened call: what the schemes noted, and what came where opening changed it."""
+    params = params | opening.notes
+    return OpenedParams(params, sealed) if body != sealed else params
 
 
 def refusal_of(error: Refused) -> Refusal:

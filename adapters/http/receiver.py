@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import orjson
@@ -20,12 +19,12 @@ from adapters.http.problem import (
     target_code,
     wants,
 )
-from adapters.http.protected import refusal_of, sealed_answer, wire_of
+from adapters.http.protected import opened_params, refusal_of, sealed_answer, wire_of
 from adapters.http.replies import own_answer, own_refusal
 from adapters.http.server import ServerPool
 from adapters.http.service import HttpService, logged
-from adapters.http.signature import SignatureCheck
-from hub.api import Bound, IntakePort, OpenedParams, Protection, Receipt, Refused
+from adapters.http.token_endpoint import TokenService
+from hub.api import Bound, IntakePort, Protection, Receipt, Refused
 from hub.i18n import t
 from hub.ids import id_text
 from hub.masking import mask_text
@@ -39,10 +38,27 @@ class HttpReceiver(HttpService):
     def __init__(self, bound: Bound, intake: IntakePort, servers: ServerPool) -> None:
         self._options = options = cast(HttpListen, bound.options)
         super().__init__(bound, intake, servers, options, options.methods, options.content_types)
-        self._signature = SignatureCheck(options.signature) if options.signature is not None else None
+        door = self._gate.door
+        self._tokens = (
+            TokenService(bound, intake, options, options.token, door) if options.token is not None and door else None
+        )
         self._replies = options.replies
         self._reply_headers = {"Content-Type": bound.codec.content_type, **SERVER}
         self._json_headers = {"Content-Type": "application/json", **SERVER}
+
+    async def start(self) -> None:
+        await super().start()
+        if self._tokens is not None:
+            try:
+                await self._tokens.start(self._servers.server(self._served))
+            except BaseException:
+                await super().stop(0.5)
+                raise
+
+    async def stop(self, grace: float) -> None:
+        if self._tokens is not None:
+            await self._tokens.stop()
+        await super().stop(grace)
 
     # -- one call ------------------------------------------------------------------------------------------------
 
@@ -56,10 +72,8 @@ class HttpReceiver(HttpService):
             protection = self._bound.protection
             if protection is not None:
                 return await self._protected(protection, request, parts, body, remote, bodied)
-            if self._signature is None:
-                receipt = await self._submit(request, parts, body, remote)
-            else:
-                receipt = await self._submit_signed(self._signature, request, parts, body, remote, bodied)
+            params = self._params(request, parts)
+            receipt = await self._handed_in(body, remote, request.headers.get("Idempotency-Key", ""), params)
         except Refusal as refusal:
             self._intake.refuse(self._bound, b"", refusal.as_error(), remote=remote)
             return self._say_no(request, refusal)
@@ -84,12 +98,16 @@ class HttpReceiver(HttpService):
         try:
             opening = await protection.open_request(call)
         except Refused as error:
-            self._intake.refuse(self._bound, sealed, error, remote=remote)
+            kept = sealed if call.evidence is None else call.evidence
+            self._intake.refuse(self._bound, kept, error, remote=remote)
             return self._say_no(request, refusal_of(error))
+        if call.evidence is not None:
+            sealed = call.evidence
         receipt = None
         try:
-            notes = OpenedParams(opening.notes, sealed) if call.body != sealed else opening.notes
-            receipt = await self._submit(request, parts, call.body if bodied else body, remote, notes)
+            body = call.body if bodied else body
+            opened = opened_params(self._params(request, parts), opening, sealed, call.body)
+            receipt = await self._handed_in(body, remote, request.headers.get("Idempotency-Key", ""), opened)
         finally:
             if receipt is None or not receipt.accepted:
                 opening.forget()
@@ -102,41 +120,11 @@ class HttpReceiver(HttpService):
             body = query_object(request, parts)
         return body
 
-    async def _submit_signed(
-        self,
-        signature: SignatureCheck,
-        request: web.BaseRequest,
-        parts: dict[str, str],
-        body: bytes,
-        remote: str,
-        bodied: bool,
-    ) -> Receipt:
-        nonce = signature.check(request, body if bodied else b"")
-        receipt = None
-        try:
-            receipt = await self._submit(request, parts, body, remote)
-        finally:
-            if receipt is None or not receipt.accepted:
-                signature.forget(nonce)
-        return receipt
-
-    async def _submit(
-        self,
-        request: web.BaseRequest,
-        parts: dict[str, str],
-        body: bytes,
-        remote: str,
-        notes: Mapping[str, str] | None = None,
-    ) -> Receipt:
+    def _params(self, request: web.BaseRequest, parts: dict[str, str]) -> dict[str, str]:
         params = {name: logged(value) for name, value in parts.items()}
         params["method"] = request.method
         params["path"] = logged(request.raw_path.partition("?")[0]) if parts else self._options.path
-        params |= self._logged_headers(request.headers)
-        if notes is not None:
-            params |= notes
-            if isinstance(notes, OpenedParams):
-                params = OpenedParams(params, notes.received)
-        return await self._handed_in(body, remote, request.headers.get("Idempotency-Key", ""), params)
+        return params | self._logged_headers(request.headers) | self._asked(request)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -147,7 +135,8 @@ class HttpReceiver(HttpService):
             return web.Response(status=receipt.reply_status or 200, body=receipt.reply, headers=self._reply_headers)
         own = self._replies.accepted
         if own is not None:
-            variables = {"message_id": id_text(receipt.message_id), "outcome": _word(receipt)}
+            word = _word(receipt)
+            variables = {"message_id": id_text(receipt.message_id), "outcome": word, "code": own.code(word)}
             return own_answer(own, own.status or 200, variables)
         status = self._options.accepted_status
         if status == 204:

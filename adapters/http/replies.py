@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Self
 from xml.sax.saxutils import escape
 
@@ -32,6 +33,12 @@ class ReplyBody(Options):
         "", description="default: application/json, of a text text/plain, of one with < first XML"
     )
 
+    codes: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="makes {code} the caller's: of an acceptance by its outcome (accepted, duplicate, conflict), of a refusal by the "
+        "hub's code, its beginning (security.*), the HTTP status that fits, or * for all others; the first that fits",
+    )
+
     @field_validator("status")
     @classmethod
     def _final(cls, status: int) -> int:
@@ -58,6 +65,13 @@ class ReplyBody(Options):
         """Of every variable it needs; raises ``ValueError`` for a template that is none."""
         return {name for text in texts_of(self.body) for name in Template(text).names}
 
+    def code(self, *words: str) -> str | int:
+        """The caller's word for the first of ``words`` there is one for; else the first of them."""
+        for pattern, code in self.codes.items():
+            if pattern in words or fnmatchcase(words[0], pattern):
+                return code
+        return words[0]
+
     def fill(self, variables: Mapping[str, Any]) -> bytes:
         if isinstance(self.body, dict):
             return orjson.dumps(fill_tree(self.body, variables))
@@ -69,7 +83,8 @@ class Replies(Options):
     """Answers to calls in the caller's own words; of what is not given the hub's are used."""
 
     accepted: ReplyBody | None = Field(
-        None, description="event style, once the message is stored; may hold {message_id} and {outcome}"
+        None,
+        description="event style, once the message is stored; may hold {message_id}, {outcome} and, with codes, {code}",
     )
     refused: ReplyBody | None = Field(
         None,
@@ -80,6 +95,8 @@ class Replies(Options):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for answer, known in ((self.accepted, _ACCEPTED), (self.refused, _REFUSED)):
+            if answer is not None and answer.codes:
+                known |= {"code"}
             unknown = answer.names() - known if answer is not None else set()
             if unknown:
                 raise ValueError(f"there is no value for {{{min(unknown)}}}; known are {', '.join(sorted(known))}")
@@ -96,4 +113,5 @@ def own_answer(
 
 def own_refusal(own: ReplyBody, status: int, code: str, text: str, headers: Mapping[str, str]) -> web.Response:
     """``status`` is the one that fits; the contract's goes before, but the body may tell the fitting one."""
-    return own_answer(own, own.status or status, {"code": code, "message": text, "status": status}, headers)
+    words = {"code": own.code(code, str(status)), "message": text, "status": status}
+    return own_answer(own, own.status or status, words, headers)

@@ -12,7 +12,7 @@ from adapters.http.option_types import SECRET_HEADERS, HeaderName, Options
 from adapters.tls import ServerTls
 from hub.contract import Duration, Size
 
-__all__ = ["CallOptions", "Credentials", "InboundAuth", "ServerOptions", "ServerPath"]
+__all__ = ["CallOptions", "Credentials", "InboundAuth", "ServerOptions", "ServerPath", "TokenEndpoint"]
 
 
 class Credentials(Options):
@@ -30,20 +30,6 @@ class Credentials(Options):
             raise ValueError("auth of type basic needs a user, without a colon in it")
 
 
-class InboundAuth(Credentials):
-    """How callers prove who they are."""
-
-    type: Literal["none", "basic", "bearer", "api_key"] = Field(
-        description="none: everybody whom `allow` lets in; basic: RFC 7617; bearer: RFC 6750; api_key: a header"
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.type != "none":
-            self.check(self.type)
-        return self
-
-
 def _absolute(path: str) -> str:
     if not path.startswith("/") or "?" in path or "#" in path:
         raise ValueError("path starts with / and has no query; write e.g. /api/waybills")
@@ -51,6 +37,43 @@ def _absolute(path: str) -> str:
 
 
 ServerPath = Annotated[str, AfterValidator(_absolute)]
+
+
+CallerCredential = Literal["api_key", "bearer", "basic", "jwt", "oauth2", "mtls"]
+_ACCEPTED: tuple[CallerCredential, ...] = ("api_key", "bearer", "basic", "jwt", "oauth2")
+
+
+class TokenEndpoint(Options):
+    """Client credentials (RFC 6749, 4.4). Validity of 1 to 24 hours: 004:10064."""
+
+    path: ServerPath = "/oauth2/token"
+    lifetime: Duration = Field(3600.0, ge=60, le=86_400, description="how long a token is valid")
+    form: Literal["opaque", "jwt"] = Field("opaque", description="jwt: clients can read when it expires")
+
+
+class InboundAuth(Credentials):
+    """How callers prove who they are."""
+
+    type: Literal["none", "basic", "bearer", "api_key", "caller"] = Field(
+        description="none: everybody whom `allow` lets in; basic: RFC 7617; bearer: RFC 6750; api_key: a header; "
+        "caller: a caller of `hub callers`, by whatever `accept` names"
+    )
+    accept: list[CallerCredential] = Field(
+        default_factory=lambda: list(_ACCEPTED),
+        min_length=1,
+        description="caller: kinds of credentials taken; mtls needs tls.client_ca",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.type == "caller":
+            if self.user or self.secret.get_secret_value():
+                raise ValueError("auth of type caller has no user or secret of its own: hub callers issue makes them")
+        elif "accept" in self.model_fields_set:
+            raise ValueError("accept belongs to auth of type caller")
+        elif self.type != "none":
+            self.check(self.type)
+        return self
 
 
 class ServerOptions(Options):
@@ -87,6 +110,18 @@ class ServerOptions(Options):
         check_allow(self.host, self.allow)
         return self
 
+    @model_validator(mode="after")
+    def _certificates_are_asked_for(self) -> Self:
+        wanted = self.auth.type == "caller" and "mtls" in self.auth.accept
+        if wanted and (self.tls is None or not self.tls.client_ca):
+            raise ValueError("auth.accept has mtls: give tls.client_ca, so that clients show a certificate")
+        return self
+
+    @property
+    def asks_caller(self) -> bool:
+        """See :attr:`hub.api.Bound.asks_caller`."""
+        return self.auth.type == "caller"
+
 
 class CallOptions(ServerOptions):
     """The limits of calls whose bodies are read as a whole."""
@@ -115,7 +150,9 @@ class CallOptions(ServerOptions):
 
     @model_validator(mode="after")
     def _nothing_secret_is_logged(self) -> Self:
-        if self.auth.type == "api_key" and self.auth.header.lower() in {h.lower() for h in self.log_headers}:
+        if self.auth.type in ("api_key", "caller") and self.auth.header.lower() in {
+            h.lower() for h in self.log_headers
+        }:
             raise ValueError(f"{self.auth.header} carries the API key and must not be logged")
         if self.rate is not None and self.rate.per == "credentials" and self.auth.type == "none":
             raise ValueError("rate.per credentials needs an auth other than none")

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.access import AllowList
-from adapters.http.auth import Gate
+from adapters.http.auth import Gate, caller_of
 from adapters.http.body import BodyReader
 from adapters.http.limits import RateLimiter, shown_by
 from adapters.http.problem import RETRY_AFTER, Refusal
@@ -44,7 +44,8 @@ class HttpService(Receiver):
         self._servers = servers
         self._served = options
         self._limit = bound.contract.max_size or options.max_size
-        self._gate = Gate(options.auth)
+        self._gate = Gate(options.auth, bound)
+        self._asks_caller = options.asks_caller
         self._allow = AllowList(options.allow)
         self._rate = RateLimiter(options.rate) if options.rate is not None else None
         self._key_header = options.auth.header if options.auth.type == "api_key" else "Authorization"
@@ -60,6 +61,7 @@ class HttpService(Receiver):
 
     async def start(self) -> None:
         self._stopping = False
+        self._gate.ready()
         server = self._servers.server(self._served)
         await server.add(self._route, self._served)
         self._server = server
@@ -123,7 +125,7 @@ class HttpService(Receiver):
         rate = self._rate
         if rate is not None and rate.per == "address":  # also of calls with wrong credentials
             rate.take(remote, time.monotonic())
-        self._gate.check(headers)
+        self._gate.admit(request)
         if rate is not None and rate.per != "address":
             caller = shown_by(headers.get(self._key_header, "")) if rate.per == "credentials" else ""
             rate.take(caller, time.monotonic())
@@ -169,6 +171,10 @@ class HttpService(Receiver):
                     f"Idempotency-Key 超过 {_LONGEST_KEY} 个字符",
                 ),
             )
+
+    def _asked(self, request: web.BaseRequest) -> dict[str, str]:
+        """Who calls, as a parameter of the call, where the interface asks for it."""
+        return caller_of(request) if self._asks_caller else {}
 
     def _logged_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Of a call, those that the call log shows."""

@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote_plus, urlencode
 
-from adapters.http.client import HttpClient, Target
+from adapters.http.client import Target
 from adapters.http.connection import Response
 from adapters.http.content import fill_tree, plain_body
+from adapters.http.protected import client_of
 from adapters.http.proxy import Proxy
 from adapters.http.request import Endpoint, RequestHead, header_line
-from adapters.http.token_options import OAuth2Auth, TokenAuth
+from adapters.http.token_options import LoginAuth, OAuth2Auth, TokenAuth
 from adapters.template import Template
 from adapters.tls import ClientTls, client_context
-from hub.api import HubError, PermanentError, SendError, UnreachableError
+from hub.api import HubError, PermanentError, Protection, SendError, UnreachableError
 from hub.codecs.json_codec import JsonCodec
 from hub.i18n import t
 from hub.mapping import Context, compile_expression
 
-__all__ = ["TokenSource"]
+__all__ = ["TokenSource", "shared_tokens"]
 
 #: Largest reply with a token, bytes.
 _REPLY_LIMIT = 256 << 10
@@ -29,19 +31,26 @@ _REPLY_LIMIT = 256 << 10
 _LONGEST = 16 << 10
 #: For so long, seconds, refused credentials are not shown again: many systems lock an account after a few wrong logins.
 _REFUSED_FOR = 30.0
-_LONGEST_LIFE = 30 * 86400.0
+_DAY = 86400.0
+_LONGEST_LIFE = 30 * _DAY
 
 
 class TokenSource:
-    """The token of one interface. Belongs to the event loop it is first used on."""
+    """The token of one login. Belongs to the event loop it is first used on."""
 
     def __init__(
-        self, place: str, auth: TokenAuth, tls: ClientTls, proxy: Proxy | None, connect_timeout: float
+        self,
+        place: str,
+        auth: TokenAuth,
+        tls: ClientTls,
+        proxy: Proxy | None,
+        connect_timeout: float,
+        protection: Protection | None = None,
     ) -> None:
         self._place = place
         self._auth = auth
         self._endpoint = endpoint = Endpoint(auth.url)
-        self._client = HttpClient(
+        self._client = client_of(
             Target(
                 host=endpoint.host,
                 port=endpoint.port,
@@ -51,7 +60,8 @@ class TokenSource:
                 connect_timeout=connect_timeout,
                 reply_limit=_REPLY_LIMIT,
                 proxy=proxy,
-            )
+            ),
+            _of_login(auth, protection),
         )
         self._codec = JsonCodec()
         self._token = ""
@@ -60,6 +70,8 @@ class TokenSource:
         self._refused_until = 0.0
         self._fetching: asyncio.Task[str] | None = None
         self.fetched = 0  # since the start
+        self.users = 0
+        self._lately: deque[float] = deque()  # when logins of the last day were made, where they are counted
         if isinstance(auth, OAuth2Auth):
             self._head, self._body = _oauth2(place, endpoint, auth, proxy)
             self._header, self._value = "authorization", Template("Bearer {token}")
@@ -95,6 +107,7 @@ class TokenSource:
         if self._refused is not None and now < self._refused_until:
             raise self._refused
         if self._fetching is None:
+            self._count(now)
             self._fetching = asyncio.create_task(self._fetch(), name=f"token of {self._place}")
             self._fetching.add_done_callback(self._fetched)
         fetching = self._fetching
@@ -153,10 +166,31 @@ class TokenSource:
             return False
 
     async def close(self) -> None:
+        self.users -= 1
+        if self.users > 0:
+            return
+        _SHARED[:] = [entry for entry in _SHARED if entry[1] is not self]
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
         await self._client.close()
+
+    def _count(self, now: float) -> None:
+        """One login more; raises :class:`UnreachableError` when the platform would not take it today."""
+        most = self._auth.daily if isinstance(self._auth, LoginAuth) else 0
+        if not most:
+            return
+        while self._lately and self._lately[0] <= now - _DAY:
+            self._lately.popleft()
+        if len(self._lately) >= most:
+            raise UnreachableError(
+                t(
+                    f"{most} logins were made within a day, more are not allowed: does somebody else use this account?",
+                    f"一天内已登录 {most} 次，不允许更多：是否有他人使用该账号？",
+                ),
+                code="http.token_daily",
+            )
+        self._lately.append(now)
 
     # -- fetching ------------------------------------------------------------------------------------------------
 
@@ -221,6 +255,39 @@ class TokenSource:
         except (TypeError, ValueError):
             seconds = self._auth.lifetime if isinstance(self._auth, OAuth2Auth) else 7200.0
         return token, min(seconds, _LONGEST_LIFE) if math.isfinite(seconds) and seconds > 0 else 0.001
+
+
+#: What a login is, and its token.
+_SHARED: list[tuple[tuple[object, ...], TokenSource]] = []
+
+
+def shared_tokens(
+    place: str,
+    auth: TokenAuth,
+    tls: ClientTls,
+    proxy: Proxy | None,
+    connect_timeout: float,
+    protection: Protection | None,
+) -> TokenSource:
+    """The token of one login, shared by all interfaces of a system that log in alike, to be closed by each of them.
+
+    Many platforms let a new login end the token before it, and count logins. Called on the event loop it is used on. Raises
+    :class:`HubError` when TLS files can't be used.
+    """
+    login = (place.partition("/")[0], auth, tls, proxy, asyncio.get_running_loop())
+    found = next((source for known, source in _SHARED if known == login), None)
+    if found is None:
+        found = TokenSource(place, auth, tls, proxy, connect_timeout, protection)
+        _SHARED.append((login, found))
+    found.users += 1
+    return found
+
+
+def _of_login(auth: TokenAuth, protection: Protection | None) -> Protection | None:
+    """Of the interface's schemes those the login goes through."""
+    if protection is None or not isinstance(auth, LoginAuth) or not auth.security:
+        return None
+    return Protection([scheme for scheme in protection.schemes if scheme.name in auth.security])
 
 
 def _oauth2(place: str, endpoint: Endpoint, auth: OAuth2Auth, proxy: Proxy | None) -> tuple[bytes, bytes]:

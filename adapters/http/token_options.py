@@ -66,6 +66,11 @@ class LoginAuth(_Fetched):
     expired: str = Field(
         "", description="expression on the reply to a call that says the token is no longer good, besides HTTP 401"
     )
+    security: list[str] = Field(
+        default_factory=list,
+        description="schemes of the interface's security that the login goes through as well, e.g. to be signed",
+    )
+    daily: int = Field(0, ge=0, description="most logins within a day, since the start of the hub; 0: any number")
     header: str = Field("Authorization", description="header that shows the token; '' for none")
     value: str = Field("Bearer {token}", description="what that header says")
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hub.api import Bound, IntakePort, Item, Outgoing, Receipt, Reply, Sender
@@ -74,6 +74,30 @@ class ProtectedSender(Sender):
         return self._sender.status()
 
 
+@dataclass(slots=True)
+class _Opened:
+    """What opening one message gave; ``kept``: the bytes for the call log."""
+
+    body: bytes
+    kept: bytes
+    opening: Opening
+    refused: Refused | None
+
+    @property
+    def error(self) -> HubError | None:
+        """As a receiver is told: what passes is "not now"."""
+        if self.refused is not None and self.refused.status in (429, 503):
+            return StoreBusy(self.refused.text)
+        return self.refused
+
+    def params(self, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """With what the schemes noted, and what came where opening changed it."""
+        notes = self.opening.notes
+        if self.body != self.kept:
+            return OpenedParams({**(given or {}), **notes}, self.kept)
+        return {**(given or {}), **notes} if notes else given
+
+
 class ProtectedIntake:
     """An :class:`~hub.api.IntakePort` in front of the real one, for one receiver.
 
@@ -98,24 +122,23 @@ class ProtectedIntake:
         control_id: str = "",
         params: Mapping[str, str] | None = None,
     ) -> None:
-        def hand_over(opened: tuple[bytes, Opening] | Refused) -> None:
-            if isinstance(opened, Refused):
-                self._intake.refuse(bound, raw, opened, remote=remote)
-                error: HubError = StoreBusy(opened.text) if opened.status in (429, 503) else opened
-                return done(Receipt(Outcome.REFUSED, control_id=control_id, error=error))
-            body, opening = opened
-            given = OpenedParams({**(params or {}), **opening.notes}, raw)
-            told = lambda receipt: self._tell(receipt, opening, done)  # noqa: E731
-            self._intake.submit(bound, body, told, remote=remote, control_id=control_id, params=given)
+        def hand_over(opened: _Opened) -> None:
+            if opened.refused is not None:
+                self._intake.refuse(bound, opened.kept, opened.refused, remote=remote)
+                return done(Receipt(Outcome.REFUSED, control_id=control_id, error=opened.error))
+            told = lambda receipt: self._tell(receipt, opened.opening, done)  # noqa: E731
+            self._intake.submit(
+                bound, opened.body, told, remote=remote, control_id=control_id, params=opened.params(params)
+            )
 
         if not self._line and self._protection.quick(len(raw)):
-            return hand_over(self._open(raw))
+            return hand_over(self._open(raw, remote))
         if self._waiting and self._waiting + len(raw) > _WAITING_BYTES:
             text = t("too many large messages at once: send again later", "同时到达的大消息过多，请稍后重发")
             return done(Receipt(Outcome.REFUSED, control_id=control_id, error=StoreBusy(text)))
 
         async def turn() -> None:
-            opened = await self._opened(raw)
+            opened = await self._opened(raw, remote)
             self._waiting -= len(raw)
             hand_over(opened)
 
@@ -128,32 +151,30 @@ class ProtectedIntake:
     async def take(
         self, bound: Bound, items: Sequence[Item], *, mark: str | None = None, name: str = "", remote: str = ""
     ) -> list[Receipt]:
-        opened: list[Item] = []
+        page: list[Item] = []
         openings: list[Opening | None] = []
         for item in items:
-            found = await self._opened(item.raw) if item.error is None else None
+            found = await self._opened(item.raw, remote) if item.error is None else None
             if found is None:
-                opened.append(item)
+                page.append(item)
                 openings.append(None)
-            elif isinstance(found, Refused):
-                if found.status in (429, 503):  # not now: the page comes again
-                    _forget(openings)
-                    raise StoreBusy(found.text)
-                opened.append(replace(item, error=found))
-                openings.append(None)
+            elif found.refused is None:
+                page.append(replace(item, raw=found.body, params=found.params(item.params)))
+                openings.append(found.opening)
+            elif isinstance(found.error, StoreBusy):  # the page comes again
+                _forget(openings)
+                raise found.error
             else:
-                body, opening = found
-                params = OpenedParams({**(item.params or {}), **opening.notes}, item.raw)
-                opened.append(replace(item, raw=body, params=params))
-                openings.append(opening)
+                page.append(replace(item, raw=found.kept, error=found.refused))
+                openings.append(None)
         try:
-            receipts = await self._intake.take(bound, opened, mark=mark, name=name, remote=remote)
+            receipts = await self._intake.take(bound, page, mark=mark, name=name, remote=remote)
         except BaseException:
             _forget(openings)
             raise
-        for receipt, done in zip(receipts, openings, strict=True):
-            if done is not None and not receipt.accepted:
-                done.forget()
+        for receipt, opening in zip(receipts, openings, strict=True):
+            if opening is not None and not receipt.accepted:
+                opening.forget()
         return receipts
 
     async def mark(self, bound: Bound, name: str = "") -> str:
@@ -183,18 +204,18 @@ class ProtectedIntake:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _open(self, raw: bytes) -> tuple[bytes, Opening] | Refused:
-        wire = Wire(raw)
+    def _open(self, raw: bytes, remote: str) -> _Opened:
+        wire = Wire(raw, remote=remote)
         try:
             opening = self._protection.open_now(wire, live=self._live)
         except Refused as error:
-            return error
-        return wire.body, opening
+            return _Opened(raw, raw if wire.evidence is None else wire.evidence, Opening(), error)
+        return _Opened(wire.body, raw if wire.evidence is None else wire.evidence, opening, None)
 
-    async def _opened(self, raw: bytes) -> tuple[bytes, Opening] | Refused:
+    async def _opened(self, raw: bytes, remote: str) -> _Opened:
         if self._protection.quick(len(raw)):
-            return self._open(raw)
-        return await asyncio.to_thread(self._open, raw)
+            return self._open(raw, remote)
+        return await asyncio.to_thread(self._open, raw, remote)
 
     async def _in_line(self) -> None:
         """What came first goes on first."""

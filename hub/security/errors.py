@@ -39,11 +39,15 @@ def unreadable_time() -> Refused:
     )
 
 
-def unreadable() -> Refused:
-    """Of every failed decryption: which step failed is not told."""
+def unreadable(step: str = "") -> Refused:
+    """Of every failed decryption. Which step failed (key, content, document) is told only where the protocol asks for it."""
+    text = {
+        "key": t("the key of the call could not be decrypted", "会话密钥无法解密"),
+        "document": t("what was decrypted can't be read", "解密后的内容无法解析"),
+    }.get(step) or t("the content could not be decrypted", "内容无法解密")
     return Refused(
-        t("the content could not be decrypted", "内容无法解密"),
-        code="security.decrypt",
+        text,
+        code=f"security.decrypt.{step}" if step else "security.decrypt",
         remedy=t(
             "encrypt it with the agreed key and algorithm, as agreed for this interface",
             "请按该接口的约定，用约定的密钥与算法加密",

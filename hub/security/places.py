@@ -8,18 +8,30 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote
 
-import orjson
 from pydantic import Field, field_validator, model_validator
 
-from hub.errors import HubError
+from hub.codecs.json_codec import JsonCodec
+from hub.errors import CodecError, HubError
 from hub.i18n import t
 from hub.security.scheme import SchemeOptions
 from hub.security.wire import Wire
 
-__all__ = ["Encoding", "Place", "decode", "encode", "form_pairs", "form_text", "json_object", "json_text"]
+__all__ = [
+    "Encoding",
+    "Place",
+    "as_text",
+    "decode",
+    "encode",
+    "form_pairs",
+    "form_text",
+    "json_object",
+    "json_text",
+    "json_value",
+]
 
 Encoding = Literal["hex", "HEX", "base64", "base64url"]
 
+_JSON = JsonCodec()
 _MOST_FIELDS = 1000
 _LONGEST_NAME = 200
 
@@ -83,6 +95,26 @@ class Place(SchemeOptions):
             below[last] = value
             wire.body = json_text(tree)
 
+    def remove(self, wire: Wire) -> None:
+        """Take the value away; where there is none nothing changes."""
+        if self.header:
+            wire.headers.pop(self.header, None)
+        elif self.query:
+            pairs = [pair for pair in form_pairs(wire.query) if pair[0] != self.query]
+            wire.target = f"{wire.path}?{form_text(pairs)}" if pairs else wire.path
+        elif is_form(wire):
+            pairs = form_pairs(wire.body.decode("utf-8", "replace"))
+            wire.body = form_text(pair for pair in pairs if pair[0] != self.field).encode()
+        else:
+            tree = json_object(wire.body)
+            *path, last = self.field.split(".")
+            below: Any = tree
+            for part in path:
+                below = below.get(part) if isinstance(below, dict) else None
+            if isinstance(below, dict) and last in below:
+                del below[last]
+                wire.body = json_text(tree)
+
 
 def _replaced(pairs: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:
     kept = [pair for pair in pairs if pair[0] != name]
@@ -107,10 +139,10 @@ def form_text(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises :class:`HubError` when it is none."""
+    """The body as a JSON object, amounts with all their digits. Raises :class:`HubError` when it is none."""
     try:
-        tree = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        tree = _JSON.decode(body)
+    except CodecError:
         tree = None
     if not isinstance(tree, dict):
         raise HubError(
@@ -122,8 +154,13 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_text(tree: Any) -> bytes:
-    """Compact, Chinese as it is, keys in their order."""
-    return orjson.dumps(tree)
+    """Compact, Chinese as it is, keys in their order, digits as they came."""
+    return _JSON.encode(tree)
+
+
+def json_value(text: bytes) -> Any:
+    """Any JSON value, amounts with all their digits. Raises :class:`hub.errors.CodecError`."""
+    return _JSON.decode(text)
 
 
 def as_text(value: Any) -> str:

@@ -13,7 +13,7 @@ from hub.crypto.classic import DigestName, digest
 from hub.security.places import Encoding, Place, encode, form_pairs
 from hub.security.wire import Wire
 
-__all__ = ["Template"]
+__all__ = ["Template", "filtered"]
 
 Values = Mapping[str, bytes]
 _Piece = Callable[[Wire, Values], bytes]
@@ -97,13 +97,14 @@ def _literal(text: str) -> _Piece:
     return lambda wire, values: data
 
 
-def _filtered(piece: _Piece, name: str) -> _Piece:
+def filtered(name: str) -> Callable[[bytes], bytes]:
+    """What a filter does. Raises ``ValueError`` for an unknown one."""
     for algorithm in _DIGESTS:
         if name == algorithm:
-            return lambda wire, values: digest(algorithm, piece(wire, values))
+            return lambda data: digest(algorithm, data)
     for encoding in _ENCODINGS:
         if name == encoding:
-            return lambda wire, values: encode(piece(wire, values), encoding).encode()
+            return lambda data: encode(data, encoding).encode()
     plain: dict[str, Callable[[bytes], bytes]] = {
         "upper": bytes.upper,
         "lower": bytes.lower,
@@ -111,6 +112,10 @@ def _filtered(piece: _Piece, name: str) -> _Piece:
         "url": lambda data: quote(data, safe="").encode(),
     }
     if name in plain:
-        change = plain[name]
-        return lambda wire, values: change(piece(wire, values))
+        return plain[name]
     raise ValueError(f"unknown filter {name!r}; known: {', '.join([*_DIGESTS, *_ENCODINGS, *plain])}")
+
+
+def _filtered(piece: _Piece, name: str) -> _Piece:
+    change = filtered(name)
+    return lambda wire, values: change(piece(wire, values))

@@ -27,6 +27,9 @@ class Wire:
     host: str = ""  # name, and port where it is not the usual one
     status: int = 0  # of a reply
     remote: str = ""  # of a request that came: the address it came from
+    evidence: bytes | None = (
+        None  # what the call log keeps instead of the body that came, where that holds a password or token
+    )
 
     @property
     def path(self) -> str:

@@ -19,9 +19,10 @@ from adapters.http.options import HttpConnect, HttpListen
 from adapters.http.receiver import HttpReceiver
 from adapters.http.sender import HttpSender
 from adapters.http.service import HttpService
-from hub.api import Bound, Codec, HubError, Outgoing, Receipt
+from hub.api import Bound, Codec, HubError, OpenedParams, Outgoing, Protection, Receipt, Scheme
 from hub.contract import Interface
 from hub.message import Outcome
+from hub.security.load import scheme_class
 
 #: Longest wait for anything a test expects, seconds.
 DEADLINE = 15.0
@@ -104,7 +105,8 @@ class MemoryIntake:
         control_id: str = "",
         params: Mapping[str, str] | None = None,
     ) -> None:
-        self.taken.append(Taken(raw, remote, control_id, dict(params or {}), bound.place))
+        kept = params if isinstance(params, OpenedParams) else dict(params or {})
+        self.taken.append(Taken(raw, remote, control_id, kept, bound.place))
         if self.at_once:
             done(self.verdict(raw))
         else:
@@ -126,7 +128,21 @@ def bound_in(contract: dict[str, Any] | None = None, place: str = "his/in", **op
     interface = Interface(direction="in", adapter="http", codec="json", **(contract or {}))
     given = {"path": "/in", "auth": OPEN, **options}
     system, _, name = place.partition("/")
-    return Bound(place, system, name, "his@1", interface, Json(), {}, HttpListen.model_validate(given))
+    bound = Bound(place, system, name, "his@1", interface, Json(), {}, HttpListen.model_validate(given))
+    if interface.security:
+        bound.protection = protection_of(interface.security)
+    return bound
+
+
+def protection_of(entries: list[Any]) -> Protection:
+    """``security`` of a contract, ready to use."""
+    schemes: list[Scheme] = []
+    for entry in entries:
+        ((name, options),) = entry.items()
+        kind = scheme_class(name, {})
+        assert kind is not None
+        schemes.append(kind(kind.options.model_validate(options)))
+    return Protection(schemes)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dicom.content import pieces
-from adapters.dicom.objects import Incoming, ObjectFolder
+from adapters.dicom.objects import Incoming, ObjectFolder, header_of
 from adapters.dicom.references import FOLDER, Reference, file_head, reference_of
 from hub.api import HubError
 from hub.codecs.dicom import DicomCodec
 from hub.codecs.dicom_read import read_file
+from hub.store.sealer import Sealer
+from hub.store.sealing import seals
 from tests.adapters.dicom_support import CT, PDF, document, image
+from tests.store.sealed_support import LocalKeys
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -107,16 +111,81 @@ def test_too_large_an_object_leaves_nothing(tmp_path: Path) -> None:
     assert files(objects) == []
 
 
-def test_a_full_disk_is_noticed_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects = folder(tmp_path)
+@pytest.fixture(params=["plain", "sealed"])
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A data folder of a hub whose store is encrypted, or not."""
+    if request.param == "sealed":
+        seals(tmp_path, Sealer(LocalKeys(), "aes-256-gcm"))
+    return tmp_path
 
-    def full(descriptor: int, data: object) -> int:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.write", full)
-    incoming = received(objects, bare(document(100_000)))
+def test_a_full_disk_is_noticed_and_leaves_nothing(data: Path) -> None:
+    objects = folder(data)
+    content = bare(document(300_000))
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, allowed[1]))
+    try:
+        incoming = received(objects, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
     assert isinstance(incoming.problem, OSError)
     assert files(objects) == []
+
+
+def test_where_the_store_is_encrypted_objects_are_too(tmp_path: Path) -> None:
+    seals(tmp_path, Sealer(LocalKeys(), "aes-256-gcm"))
+    objects = folder(tmp_path)
+    data_set = bare(document(300_000))
+    header = received(objects, data_set).keep()
+    (file,) = files(objects)
+    assert file.name.endswith(".dcm.sealed")
+    content = file.read_bytes()
+    assert b"DICM" not in content
+    assert data_set[1000:1016] not in content
+    _, found = pieces(header, tmp_path)
+    assert b"".join(found) == data_set
+    assert DicomCodec().decode(header_of(file)).get("PatientID") == "P1"
+    # The same again is one file; one that has lived its time is taken away.
+    assert received(objects, data_set).keep() == header
+    assert files(objects) == [file]
+    assert objects.clean(-10) == 1
+    assert files(objects) == []
+
+
+@pytest.mark.parametrize("change", ["byte", "cut", "grown", "other"])
+def test_an_altered_sealed_object_is_not_given_out(tmp_path: Path, change: str) -> None:
+    seals(tmp_path, Sealer(LocalKeys(), "sm4-gcm"))
+    objects = folder(tmp_path)
+    header = received(objects, bare(document(300_000))).keep()
+    (file,) = files(objects)
+    content = bytearray(file.read_bytes())
+    if change == "byte":
+        content[150_000] ^= 1
+    elif change == "cut":
+        del content[-40:]
+    elif change == "grown":
+        content += b"x"
+    else:
+        content[:] = bytes(len(content))
+    file.write_bytes(bytes(content))
+    with pytest.raises((OSError, HubError)):
+        b"".join(pieces(header, tmp_path)[1])
+
+
+def test_objects_from_before_the_store_was_encrypted_stay_readable(tmp_path: Path) -> None:
+    data_set = bare(document(100_000))
+    header = received(folder(tmp_path), data_set).keep()
+    seals(tmp_path, Sealer(LocalKeys(), "aes-256-gcm"))
+    assert b"".join(pieces(header, tmp_path)[1]) == data_set
+
+
+def test_without_the_key_a_sealed_object_is_an_error_that_says_so(tmp_path: Path) -> None:
+    keys = LocalKeys()
+    seals(tmp_path, Sealer(keys, "aes-256-gcm"))
+    header = received(folder(tmp_path), bare(document(100_000))).keep()
+    seals(tmp_path, Sealer(LocalKeys("another"), "aes-256-gcm"))
+    with pytest.raises(OSError, match="open"):
+        b"".join(pieces(header, tmp_path)[1])
 
 
 def test_what_a_crash_left_unfinished_goes_at_the_start(tmp_path: Path) -> None:

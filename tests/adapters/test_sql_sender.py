@@ -241,6 +241,20 @@ async def test_no_error_text_tells_what_was_written(file: Path) -> None:
     assert caught.value.code == "sql.duplicate"
 
 
+async def test_numbers_with_a_fraction_and_times_of_day_into_sqlite(tmp_path: Path) -> None:
+    lite(
+        file := tmp_path / "a.db",
+        "CREATE TABLE result (id INTEGER, exact TEXT, amount NUMERIC(10, 2), value REAL, at TEXT)",
+    )
+    columns: dict[str, Any] = {name: name for name in ("id", "exact", "amount", "value")}
+    write = {"action": "insert", "table": "result", "columns": columns | {"at": {"from": "at", "as": "time"}}}
+    body = b'{"id": 1, "exact": 1.10, "amount": 12.50, "value": 0.3, "at": "09:30:15"}'
+    async with Open(file, write) as one:
+        assert (await one.send(outgoing(body))).ok
+    assert rows(file, "SELECT exact, amount, value, at FROM result") == [("1.10", 12.5, 0.3, "09:30:15")]
+    assert rows(file, "SELECT typeof(amount), typeof(value) FROM result") == [("real", "real")]
+
+
 def test_decimals_of_a_body_keep_their_digits() -> None:
     from adapters.sql.values import read_body
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hub.crypto import provider
-from hub.errors import HubError
+from hub.errors import HubError, PermanentError
 from hub.security import Opening, Refused, Wire
 from hub.security.schemes.encryption import Encryption, EncryptionOptions
 
@@ -172,3 +176,72 @@ def test_a_wrong_key_is_told_at_the_start(key: str) -> None:
     with pytest.raises(HubError) as caught:
         scheme(key=key)
     assert key not in caught.value.text
+
+
+# -- what provinces want of it -----------------------------------------------------------------------------------------
+
+
+def test_amounts_keep_their_digits_in_an_envelope() -> None:
+    private = provider().sm2_generate()
+    wire = Wire(b'{"root":{"body":{"document":{"amount":123456789012345.670}}}}')
+    scheme(**envelope(public=private.public.point.hex())).seal_request(wire)
+    body = opened(scheme(**envelope(private=private.secret().hex())), wire)
+    assert b'"amount":123456789012345.670' in body
+
+
+def test_a_content_the_other_side_would_cut_is_not_sent_and_says_by_how_much() -> None:
+    private = provider().sm2_generate()
+    keys = {"public": private.public.point.hex(), "at": {"field": "x"}}
+    options = {"algorithm": "sm2", "what": "c", "content": "text", "encoding": "hex", "limit": 8192, "envelope": keys}
+    fits = Wire(orjson.dumps({"c": "x" * 3999}))
+    scheme(**options).seal_request(fits)
+    assert len(orjson.loads(fits.body)["c"]) == 8192
+    with pytest.raises(PermanentError) as caught:
+        scheme(**options).seal_request(Wire(orjson.dumps({"c": "x" * 4000})))
+    assert caught.value.code == "security.too_long"
+    assert "8194" in caught.value.text
+    assert "2 " in caught.value.text
+
+
+def test_a_caller_is_told_which_step_failed_only_where_that_was_agreed() -> None:
+    private, other = provider().sm2_generate(), provider().sm2_generate()
+    body = {"root": {"body": {"document": {"a": 1}}}}
+
+    def refusal(change: dict[str, Any], **options: Any) -> str:
+        wire = Wire(orjson.dumps(body))
+        scheme(**envelope(public=private.public.point.hex())).seal_request(wire)
+        tree = orjson.loads(wire.body)
+        tree["root"]["body"].update(change)
+        with pytest.raises(Refused) as caught:
+            opened(scheme(**envelope(private=private.secret().hex()), **options), Wire(orjson.dumps(tree)))
+        return caught.value.code
+
+    key = provider().sm2_encrypt(other.public, b"0123456789abcdef", order="c1c2c3").hex()
+    ours = provider().sm2_encrypt(private.public, b"0123456789abcdef", order="c1c2c3").hex()
+    text = base64.b64encode(provider().sm4_encrypt(b"0123456789abcdef", b"no json", mode="ecb")).decode()
+    cases = [
+        ({"encryptedCode": key}, "key"),
+        ({"encryptedCode": "zz"}, "key"),
+        ({"encryptedContent": "AAAA"}, "content"),
+        ({"encryptedCode": ours, "encryptedContent": text}, "document"),
+    ]
+    for change, step in cases:
+        assert refusal(change, tell=True) == f"security.decrypt.{step}"
+        assert refusal(change) == "security.decrypt"
+
+
+def test_the_key_java_makes_of_a_text() -> None:
+    """SecureRandom("SHA1PRNG") with a seed gives SHA-1 of SHA-1 of the seed first; AES by ``cryptography``."""
+    options = {
+        "algorithm": "aes-cbc",
+        "key": "secret text",
+        "key_form": "sha1prng",
+        "iv": {"const": "0123456789abcdef", "const_form": "text"},
+        "encoding": "hex",
+    }
+    wire = Wire(b"content")
+    scheme(**options).seal_request(wire)
+    key = hashlib.sha1(hashlib.sha1(b"secret text").digest()).digest()[:16]
+    cipher = Cipher(AES(key), CBC(b"0123456789abcdef")).decryptor()
+    assert cipher.update(bytes.fromhex(wire.body.decode())) + cipher.finalize() == b"content" + b"\x09" * 9
+    assert opened(scheme(**options), wire) == b"content"

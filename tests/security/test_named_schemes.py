@@ -105,12 +105,17 @@ BOTH_SIDES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
         {"PhoneNumberSet": ["+861"]},
     ),
     "wechat_pay": (
-        {"mchid": "1900", "serial": "OURS", "private": OUR_PRIVATE, "others": {"PLAT": THEIR_PUBLIC}},
+        {
+            "mchid": "1900",
+            "serial": "OURS",
+            "private": OUR_PRIVATE,
+            "others": [{"serial": "PLAT", "key": THEIR_PUBLIC}],
+        },
         {
             "mchid": "1900",
             "serial": "PLAT",
             "private": THEIR_PRIVATE,
-            "others": {"OURS": OUR_PUBLIC},
+            "others": [{"serial": "OURS", "key": OUR_PUBLIC}],
             "role": "platform",
         },
         {"out_trade_no": "1", "amount": {"total": 1}},
@@ -129,7 +134,8 @@ BOTH_SIDES: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
 
 
 def test_every_named_scheme_is_tested_here() -> None:
-    assert set(BOTH_SIDES) == set(BUILT_IN) - {"signature", "encryption"}
+    elsewhere = {"as_form", "encryption", "login", "signature", "token"}
+    assert set(BOTH_SIDES) == set(BUILT_IN) - elsewhere
 
 
 @pytest.mark.parametrize("name", BOTH_SIDES)
@@ -360,8 +366,16 @@ def test_wechats_notification_is_opened_in_place(algorithm: str) -> None:
     if algorithm == "sm2":
         shared = {"algorithm": "sm2", "api_key": "k" * 16}
         keys = {
-            "merchant": {**shared, "private": OUR_SM2.secret().hex(), "others": {"PLAT": THEIR_SM2.public.point.hex()}},
-            "platform": {**shared, "private": THEIR_SM2.secret().hex(), "others": {"OURS": OUR_SM2.public.point.hex()}},
+            "merchant": {
+                **shared,
+                "private": OUR_SM2.secret().hex(),
+                "others": [{"serial": "PLAT", "key": THEIR_SM2.public.point.hex()}],
+            },
+            "platform": {
+                **shared,
+                "private": THEIR_SM2.secret().hex(),
+                "others": [{"serial": "OURS", "key": OUR_SM2.public.point.hex()}],
+            },
         }
     resource = {"out_trade_no": "1", "trade_state": "SUCCESS"}
     wire = post({"id": "EV-1", "event_type": "TRANSACTION.SUCCESS", "resource": resource})
@@ -474,8 +488,11 @@ def test_a_unionpay_reply_that_is_not_percent_encoded() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("wechat_pay", {"mchid": "1", "serial": "s", "private": OUR_PRIVATE, "others": {}}),
-        ("wechat_pay", {"mchid": "1", "serial": "s", "private": "x", "others": {"a": "b"}, "api_key": "short"}),
+        ("wechat_pay", {"mchid": "1", "serial": "s", "private": OUR_PRIVATE, "others": []}),
+        (
+            "wechat_pay",
+            {"mchid": "1", "serial": "s", "private": "x", "others": [{"serial": "a", "key": "b"}], "api_key": "short"},
+        ),
         ("unionpay", {"sign_method": "01"}),
         ("unionpay", {"sign_method": "11"}),
         ("mobile_insurance", {"app_id": "short", "app_secret": "s"}),

@@ -273,3 +273,20 @@ def test_garbage_is_refused_and_nothing_else_happens(raw: bytes, header: str, ki
     options = {"secret": SECRET, "fields": {}, "at": {"header": "X-Sign"}}
     with pytest.raises(HubError):
         opened(scheme(**options), Wire(raw, {"content-type": kind, "x-sign": header}))
+
+
+def test_a_digest_of_a_digest() -> None:
+    """As one province signs: MD5 of the hexadecimal SHA-1 of key, parameters, key."""
+    options = {
+        "algorithm": "md5",
+        "first": ["sha1", "hex"],
+        "secret": "K",
+        "text": "{secret}a={field.a}{secret}",
+        "at": {"field": "sign"},
+    }
+    wire = Wire(b'{"a":"1"}')
+    Signature(SignatureOptions.model_validate(options)).seal_request(wire)
+    inner = hashlib.sha1(b"Ka=1K").hexdigest().encode()
+    assert orjson.loads(wire.body)["sign"] == hashlib.md5(inner).hexdigest()
+    with pytest.raises(ValidationError):
+        SignatureOptions.model_validate({**options, "first": ["rot13"]})

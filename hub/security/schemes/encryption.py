@@ -7,13 +7,13 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
-import orjson
 from pydantic import Field, SecretStr, model_validator
 
 from hub.crypto import CryptoError, Order, load_sm2_private, load_sm2_public, provider
 from hub.crypto.classic import (
     aes_decrypt,
     aes_encrypt,
+    digest,
     load_rsa_private,
     load_rsa_public,
     rsa_decrypt,
@@ -21,10 +21,10 @@ from hub.crypto.classic import (
 )
 from hub.crypto.modes import Mode
 from hub.crypto.padding import Padding
-from hub.errors import HubError
+from hub.errors import CodecError, HubError, PermanentError
 from hub.i18n import t
 from hub.security.errors import Refused, no_key, unreadable
-from hub.security.places import Encoding, Place, decode, encode, json_object, json_text
+from hub.security.places import Encoding, Place, decode, encode, json_object, json_text, json_value
 from hub.security.scheme import Opening, Scheme, SchemeOptions
 from hub.security.wire import Wire
 
@@ -72,6 +72,7 @@ class Sealed(SchemeOptions):
         "base64", description="raw: bytes, for a whole body only"
     )
     required: bool = Field(True, description="false: what comes in plain is taken as it is, e.g. error replies")
+    limit: int = Field(0, ge=0, description="most characters of the ciphertext the other side takes; 0: any number")
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -87,16 +88,25 @@ class EncryptionOptions(Sealed):
         "sm4-ecb", "sm4-cbc", "sm4-ctr", "sm4-gcm", "aes-ecb", "aes-cbc", "aes-ctr", "aes-gcm", "sm2"
     ] = Field("sm4-gcm", description="sm2: without a symmetric key, for short contents; needs envelope for the keys")
     key: SecretStr = Field(SecretStr(""), description="key both sides have; none with an envelope")
-    key_form: Literal["hex", "base64", "text"] = "hex"
+    key_form: Literal["hex", "base64", "text", "sha1prng"] = Field(
+        "hex", description="sha1prng: a text from which Java's SHA1PRNG makes the key: 16 bytes of SHA-1 of SHA-1 of it"
+    )
     earlier: list[SecretStr] = Field(default_factory=list, description="keys that still open what comes after a change")
     padding: Padding = Field("pkcs7", description="of ecb and cbc")
     aad: str = Field("", description="gcm: additional data both sides agreed")
     iv: Iv = Field(default_factory=Iv)
     envelope: Envelope | None = None
     reply: Sealed | None = Field(None, description="replies are encrypted too, in this way")
+    requests: bool = Field(True, description="false: requests go in plain, only replies are encrypted")
+    tell: bool = Field(
+        False,
+        description="a refused call is told which step failed, key, content or document: some protocols want that",
+    )
 
     @model_validator(mode="after")
     def _keys(self) -> Self:
+        if not self.requests and self.reply is None:
+            raise ValueError("requests: false without reply encrypts nothing")
         if self.envelope is None and not self.key.get_secret_value():
             raise ValueError("give key, or envelope")
         if self.algorithm == "sm2" and self.envelope is None:
@@ -185,14 +195,16 @@ class Encryption(Scheme):
                 self._cipher.encrypt(key, bytes(16), self._iv or bytes(_IV_SIZES[self._cipher.mode]))
 
     def seal_request(self, wire: Wire) -> None:
-        self._seal(wire, self._own)
+        if self._own.requests:
+            self._seal(wire, self._own)
 
     def open_reply(self, wire: Wire) -> None:
         if self._own.reply is not None:
             self._open(wire, self._own.reply)
 
     def open_request(self, wire: Wire, opening: Opening) -> None:
-        self._open(wire, self._own)
+        if self._own.requests:
+            self._open(wire, self._own)
 
     def seal_reply(self, wire: Wire) -> None:
         if self._own.reply is not None:
@@ -222,6 +234,8 @@ class Encryption(Scheme):
             wire.body = data
         else:
             written = encode(data, rule.encoding)
+            if rule.limit and len(written) > rule.limit:
+                raise _too_long(len(written), rule.limit, len(plain))
             place = rule.at or (Place(field=rule.what) if rule.what else None)
             if place is None:
                 wire.body = written.encode()
@@ -242,7 +256,7 @@ class Encryption(Scheme):
                 text = t(f"{rule.what}: what is to be encrypted is no text", f"{rule.what}：待加密内容不是文本")
                 raise HubError(text, code="security.body")
             return value.encode(), tree
-        return orjson.dumps(value), tree
+        return json_text(value), tree
 
     def _new_key(self, places: list[tuple[Place, str]]) -> bytes:
         if self._wrapping is None:
@@ -272,13 +286,13 @@ class Encryption(Scheme):
         if data is None:
             if not rule.required:
                 return
-            raise unreadable()
+            raise self._unreadable("content")
         try:
             plain = self._decrypted(wire, data)
         except CryptoError as error:
             if error.code == "crypto.unavailable":
                 raise
-            raise unreadable() from error
+            raise self._unreadable("content") from error
         if not rule.what:
             wire.body = plain
             return
@@ -290,12 +304,12 @@ class Encryption(Scheme):
             try:
                 value: Any = plain.decode()
             except UnicodeDecodeError:
-                raise unreadable() from None
+                raise self._unreadable("document") from None
         else:
             try:
-                value = orjson.loads(plain)
-            except orjson.JSONDecodeError:
-                raise unreadable() from None
+                value = json_value(plain)
+            except CodecError:
+                raise self._unreadable("document") from None
         tree = json_object(wire.body)
         _put(tree, rule.what, value)
         wire.body = json_text(tree)
@@ -318,8 +332,13 @@ class Encryption(Scheme):
             given = self._wrapping.options.at.read(wire)
             wrapped = decode(given, self._wrapping.options.encoding) if len(given) <= _LONGEST_KEY else None
             if not wrapped:
-                raise unreadable()
-            keys = [self._wrapping.open(wrapped)]
+                raise self._unreadable("key")
+            try:
+                keys = [self._wrapping.open(wrapped)]
+            except CryptoError as error:
+                if error.code == "crypto.unavailable":
+                    raise
+                raise self._unreadable("key") from error
         if len(keys) == 1 or self._cipher.mode == "gcm":
             return self._opened(keys, data, iv)
         # Without authentication a wrong key goes unnoticed now and then (with ctr always): text tells the right one.
@@ -344,6 +363,9 @@ class Encryption(Scheme):
             except CryptoError:
                 continue
         return self._cipher.decrypt(keys[-1], data, iv)
+
+    def _unreadable(self, step: str) -> Refused:
+        return unreadable(step if self._own.tell else "")
 
     def _not_encrypted(self, rule: Sealed) -> None:
         if rule.required:
@@ -390,9 +412,22 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
     tree[last] = value
 
 
+def _too_long(length: int, limit: int, plain: int) -> PermanentError:
+    return PermanentError(
+        t(
+            f"encrypted, the document has {length} characters, the other side takes {limit}; it is {length - limit} too long "
+            f"({plain} bytes before encryption)",
+            f"加密后报文为 {length} 个字符，对方最多接收 {limit} 个，超出 {length - limit} 个（加密前 {plain} 字节）",
+        ),
+        code="security.too_long",
+    )
+
+
 def _bytes_of(text: str, form: str, name: str) -> bytes:
     if form == "text":
         return text.encode()
+    if form == "sha1prng":
+        return digest("sha1", digest("sha1", text.encode()))[:16]
     data = decode(text.strip(), "hex" if form == "hex" else "base64")
     if data is None:
         raise HubError(

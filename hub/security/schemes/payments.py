@@ -82,15 +82,21 @@ class _Pair:
         )
 
 
+class WechatKey(SchemeOptions):
+    """A certificate or public key of the other side."""
+
+    serial: str = Field(min_length=1, description="its serial number, or PUB_KEY_ID_…")
+    key: SecretStr
+
+
 class WechatOptions(SchemeOptions):
     """Options of ``wechat_pay``."""
 
     mchid: str = Field(min_length=1, description="merchant number")
     serial: str = Field(min_length=1, description="serial number of our certificate")
     private: SecretStr = Field(description="our private key")
-    others: dict[str, SecretStr] = Field(
-        min_length=1,
-        description="the other side's certificates or public keys, by serial number or PUB_KEY_ID_…: several while they change",
+    others: list[WechatKey] = Field(
+        min_length=1, description="the other side's certificates or public keys: several while they change"
     )
     api_key: SecretStr = Field(SecretStr(""), description="APIv3 key, 32 bytes, with sm2 16: opens notifications")
     algorithm: Literal["rsa", "sm2"] = Field("rsa", description="sm2: WECHATPAY2-SM2-WITH-SM3, AEAD_SM4_GCM")
@@ -121,7 +127,7 @@ class WechatPay(Scheme):
         super().__init__(options)
         self._own = options
         self._now = now
-        self._pair = _Pair(options.algorithm, options.private, options.others)
+        self._pair = _Pair(options.algorithm, options.private, {other.serial: other.key for other in options.others})
         self._word = "WECHATPAY2-SM2-WITH-SM3" if options.algorithm == "sm2" else "WECHATPAY2-SHA256-RSA2048"
         self._aead = "AEAD_SM4_GCM" if options.algorithm == "sm2" else "AEAD_AES_256_GCM"
         self._guard = ReplayGuard(options.window, now=now)

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -17,20 +17,27 @@ from hub.contract import Duration
 from hub.crypto.classic import same
 from hub.errors import HubError
 from hub.i18n import t
-from hub.security.errors import missing_signature, unreadable_time, wrong_signature
+from hub.security.errors import Refused, missing_signature, no_key, unreadable_time, wrong_signature
 from hub.security.keyed import KeyOptions, Signer, signer
 from hub.security.places import Encoding, Place, as_text, decode, encode, form_pairs, is_form, json_object
 from hub.security.replay import ReplayGuard
 from hub.security.scheme import Opening, Scheme, SchemeOptions
-from hub.security.text import Template
+from hub.security.text import Template, filtered
 from hub.security.wire import Wire
+
+if TYPE_CHECKING:
+    from hub.callers.door import Door
+    from hub.callers.model import Credential
 
 __all__ = ["Fields", "Signature", "SignatureOptions", "Signed", "Value"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LONGEST = 4096
 _LOGGED = 512  # characters of a signature in the call log: that of an RSA key of 3072 bits
-_RESERVED = frozenset(("secret", "fields"))
+_MOST_PARTS = 1000
+#: By the first part of an algorithm's name: kinds of callers' credentials; else they share a secret with the hub.
+_CREDENTIALS = {"sm2": ("sm2",), "rsa": ("rsa",)}
+_RESERVED = frozenset(("secret", "fields", "sorted"))
 
 
 class Value(SchemeOptions):
@@ -101,10 +108,19 @@ class Fields(SchemeOptions):
 class Signed(SchemeOptions):
     """What is signed, and where the signature stands."""
 
-    text: str = Field("", description="template of the text; default: {fields} where fields are given, else {body}")
+    text: str = Field(
+        "", description="template of the text; default: {fields} or {sorted} where one of them is given, else {body}"
+    )
     fields: Fields | None = None
+    sorted: list[str] = Field(
+        default_factory=list,
+        description="templates whose texts are sorted and joined: {sorted}, e.g. ['{secret}', '{nonce}']",
+    )
     values: dict[str, Value] = Field(default_factory=dict, description="values for the text, by name")
     at: Place
+    first: list[str] = Field(
+        default_factory=list, description="filters the text goes through before it is signed, e.g. [sha1, hex]"
+    )
     prefix: str = Field("", description="text before the signature")
     encoding: Encoding = "hex"
 
@@ -113,9 +129,13 @@ class Signed(SchemeOptions):
         for name in self.values:
             if not _NAME.fullmatch(name) or name in _RESERVED:
                 raise ValueError(f"values: {name!r} is no name for a value: small letters, digits, _")
-        names = self.template().names
+        for name in self.first:
+            filtered(name)
+        names = self.names()
         if "fields" in names and self.fields is None:
             raise ValueError("the text has {fields}: say which, below fields")
+        if "sorted" in names and not self.sorted:
+            raise ValueError("the text has {sorted}: say what, below sorted")
         if self.at.field and "body" in names:
             raise ValueError("a signature in the body can't cover {body}: sign {fields}, or put it into a header")
         if self.at.query and names & {"query", "query_sorted", "target"}:
@@ -123,8 +143,16 @@ class Signed(SchemeOptions):
         return self
 
     def template(self) -> Template:
-        text = self.text or ("{fields}" if self.fields is not None else "{body}")
-        return Template(text, [*_RESERVED, *self.values])
+        usual = "{fields}" if self.fields is not None else "{sorted}" if self.sorted else "{body}"
+        return Template(self.text or usual, [*_RESERVED, *self.values])
+
+    def sorted_templates(self) -> list[Template]:
+        return [Template(text, ["secret", *self.values]) for text in self.sorted]
+
+    def names(self) -> set[str]:
+        """Everything that is signed."""
+        own = self.template().names
+        return own.union(*(part.names for part in self.sorted_templates())) if "sorted" in own else own
 
 
 class SignatureOptions(KeyOptions, Signed):
@@ -134,16 +162,32 @@ class SignatureOptions(KeyOptions, Signed):
     remembered: int = Field(100_000, ge=100, description="nonces remembered within the window; more are refused")
     skew: Duration = Field(5.0, ge=0, description="how far the clocks may differ at a restart of the hub")
     reply: Signed | None = Field(None, description="replies are signed too, in this way")
+    keys: Literal["given", "caller"] = Field(
+        "given", description="caller: what comes is checked with the key of the credential it names, see `hub callers`"
+    )
+    key_id: Place | None = Field(None, description="keys: caller: where the call names its credential")
+
+    @model_validator(mode="after")
+    def _keys_of_callers(self) -> Self:
+        if (self.keys == "caller") != (self.key_id is not None):
+            raise ValueError("keys: caller and key_id belong together")
+        if self.keys == "given":
+            return self
+        if self.secret.get_secret_value() or self.public.get_secret_value() or self.earlier:
+            raise ValueError("keys: caller has no secret, public or earlier: they are those of the caller's credential")
+        if self.reply is not None and not self.private.get_secret_value():
+            raise ValueError("replies to callers are signed with the hub's own key: give private, or no reply")
+        return self
 
     @model_validator(mode="after")
     def _keyed(self) -> Self:
         for part in (self, self.reply):
             if part is None:
                 continue
-            has_secret = "secret" in part.template().names
+            has_secret = "secret" in part.names()
             if self.keyless and not has_secret:
                 raise ValueError(f"{self.algorithm} is no secret by itself: the text needs {{secret}}, or use hmac-…")
-            if has_secret and not self.secret.get_secret_value():
+            if has_secret and not self.secret.get_secret_value() and self.keys == "given":
                 raise ValueError("the text has {secret}: give secret")
         if any(value.random for value in self.values.values()) and not any(v.now for v in self.values.values()):
             raise ValueError("a nonce needs a time beside it (now), so that old ones can be forgotten")
@@ -156,6 +200,8 @@ class _Part:
     def __init__(self, signed: Signed, options: SignatureOptions, made_by: Signer, now: Callable[[], float]) -> None:
         self._signed = signed
         self._template = signed.template()
+        self._first = [filtered(name) for name in signed.first]
+        self._sorted = signed.sorted_templates()
         self._signer = made_by
         self._now = now
         self._secret = options.secret.get_secret_value().encode()
@@ -200,7 +246,12 @@ class _Part:
         given["secret"] = secret
         if "fields" in self._template.names:
             given["fields"] = self._fields(wire, values)
-        return self._template.fill(wire, given)
+        if self._sorted:
+            given["sorted"] = b"".join(sorted([part.fill(wire, given) for part in self._sorted]))
+        text = self._template.fill(wire, given)
+        for change in self._first:
+            text = change(text)
+        return text
 
     def _fields(self, wire: Wire, values: Mapping[str, str]) -> bytes:
         rule = self._signed.fields
@@ -233,6 +284,13 @@ class Signature(Scheme):
 
     def __init__(self, options: SignatureOptions, now: Callable[[], float] = time.time) -> None:
         super().__init__(options)
+        self._now = now
+        self._parts: dict[str, tuple[Credential, _Part]] = {}  # of callers, by the id of the credential
+        self._key_id = options.key_id
+        self.asks_caller = options.keys == "caller"
+        self._kinds = _CREDENTIALS.get(options.algorithm.partition("-")[0], ("hmac",))
+        if self.asks_caller:  # for calls that name no credential: the same steps, and nothing that verifies
+            options = options.model_copy(update={"secret": SecretStr(secrets.token_hex(32))})
         made_by = signer(options)
         self._request = _Part(options, options, made_by, now)
         self._reply = _Part(options.reply, options, made_by, now) if options.reply is not None else None
@@ -242,6 +300,8 @@ class Signature(Scheme):
         self._guard = ReplayGuard(options.window, limit=options.remembered, skew=options.skew, now=now)
 
     def seal_request(self, wire: Wire) -> None:
+        if self.asks_caller:
+            raise no_key("secret")
         self._request.seal(wire)
 
     def open_reply(self, wire: Wire) -> None:
@@ -249,7 +309,43 @@ class Signature(Scheme):
             self._reply.check(wire)
 
     def open_request(self, wire: Wire, opening: Opening) -> None:
-        values, signature = self._request.check(wire)
+        if self._key_id is None:
+            self._open(self._request, wire, opening)
+        else:
+            self._open_of_caller(self._key_id, wire, opening)
+
+    def _open_of_caller(self, key_id: Place, wire: Wire, opening: Opening) -> None:
+        """With the key of the credential the call names; then its caller has to be let in."""
+        door = self.door
+        if door is None:
+            raise Refused(
+                t("callers can't be checked just now", "暂时无法核验调用方"), code="caller.unavailable", status=503
+            )
+        credential = door.look_up(key_id.read(wire), self._kinds, wire.remote)
+        part = self._request if credential is None else self._part_of(credential, door)
+        try:
+            self._open(part, wire, opening, credential.id if credential is not None else "")
+            if credential is None:
+                raise wrong_signature()
+        except Refused:
+            door.not_proved(wire.remote)
+            raise
+        opening.notes["caller"] = door.let_in(credential, wire.remote)
+
+    def _part_of(self, credential: Credential, door: Door) -> _Part:
+        known = self._parts.get(credential.id)
+        if known is None or known[0] is not credential:  # read anew after a change of the registry
+            key = SecretStr(door.key_of(credential))
+            options: SignatureOptions = self._options
+            options = options.model_copy(update={"public" if credential.public else "secret": key})
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts.clear()
+            known = self._parts[credential.id] = credential, _Part(options, options, signer(options), self._now)
+        return known[1]
+
+    def _open(self, part: _Part, wire: Wire, opening: Opening, scope: str = "") -> None:
+        """``scope``: whose nonces they are."""
+        values, signature = part.check(wire)
         opening.notes["signature"] = encode(signature, "base64")[:_LOGGED]
         if not self._timed:
             return
@@ -258,7 +354,7 @@ class Signature(Scheme):
             raise unreadable_time()
         # Without a nonce the signature itself tells a call apart; SM2 and RSA-PSS sign the same text differently each time,
         # but whoever sends a call again has only the one signature.
-        opening.once(self._guard, signed_at, values.get(self._nonce) or signature.hex())
+        opening.once(self._guard, signed_at, scope + (values.get(self._nonce) or signature.hex()))
 
     def seal_reply(self, wire: Wire) -> None:
         if self._reply is not None:
