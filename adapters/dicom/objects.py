@@ -147,7 +147,7 @@ class ObjectFolder:
         with file.view() as content:
             layout = incoming.layout(content)
             kept, parts = _outline(content, file.size, layout)
-        relative = self._relative / digest[:2] / f"{digest}.dcm"
+        relative = self._relative / digest[:2] / f"{digest}.dcm{file.suffix}"
         reference = Reference(relative.as_posix(), file.size, digest, parts).sealed(self._data)
         if digest[:2] not in self._made:
             (self.root / digest[:2]).mkdir(exist_ok=True)
@@ -159,7 +159,7 @@ class ObjectFolder:
     def clean(self, older_than: float) -> int:
         """Delete objects that came more than so many seconds ago; returns how many."""
         limit, count = time.time() - older_than, 0
-        for file in self.root.glob("??/*.dcm"):
+        for file in self.root.glob("??/*.dcm*"):
             if made_before(file, limit):
                 with contextlib.suppress(OSError):
                     delete(file)

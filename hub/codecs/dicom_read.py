@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_ITEMS",
     "File",
     "Place",
+    "Sliced",
     "Syntax",
     "read_elements",
     "read_file",
@@ -49,6 +51,16 @@ _DEFLATED_UID, _BIG_UID = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _PREAMBLE = 128
 _MAGIC = b"DICM"
 _TRANSFER_SYNTAX = 0x00020010
+
+
+class Sliced(ABC):
+    """Bytes that can't be had as one piece, such as those of an encrypted file: :func:`read_elements` takes them for ``bytes``."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, part: slice) -> bytes: ...
 
 
 class Syntax(NamedTuple):
@@ -100,6 +112,12 @@ def _truncated(at: int, tag: int = 0) -> NoReturn:
 
 def _header(data: bytes, at: int, end: int, explicit: bool, big: bool) -> tuple[int, str, int, int]:
     """(tag, VR, where the value begins, its length); there are at least 8 bytes."""
+    if isinstance(data, Sliced):
+        window = data[at : min(at + 12, end)]
+        if explicit and len(window) < 12 and window[4:6] in _LONG:
+            _truncated(at)
+        found, name, value, length = _header(window, 0, len(window), explicit, big)
+        return found, name, at + value, length
     if explicit:
         vr = data[at + 4 : at + 6]
         group, element = _TAG[big].unpack_from(data, at)

@@ -23,7 +23,7 @@ from hub.i18n import t
 from hub.store.files import sync_folder
 from hub.store.sealer import Aead, Sealer, no_keys, tampered
 
-__all__ = ["PIECE", "FileReader", "FileWriter"]
+__all__ = ["PIECE", "FileReader", "FileWriter", "sealed_size"]
 
 #: Plain bytes of a piece.
 PIECE = 64 << 10
@@ -33,6 +33,14 @@ _TAG = 16
 _LAST = b"\1"
 _MORE = b"\0"
 _MOST = 1 << 32
+
+
+def sealed_size(raw_size: int) -> int:
+    """Plain bytes in a sealed file of so many bytes; -1 when none can have this size."""
+    pieces, rest = divmod(raw_size - _HEAD.size, PIECE + _TAG)
+    if rest == 0 and pieces:  # the last piece is full
+        pieces, rest = pieces - 1, PIECE + _TAG
+    return pieces * PIECE + rest - _TAG if pieces >= 0 and rest >= _TAG else -1
 
 
 class FileWriter:
@@ -158,13 +166,11 @@ class FileReader:
         except (struct.error, KeyError) as error:
             raise tampered(self.path.name) from error
         self._context = head + place
-        pieces, rest = divmod(raw_size - _HEAD.size, PIECE + _TAG)
-        if rest == 0 and pieces:  # the last piece is full
-            pieces, rest = pieces - 1, PIECE + _TAG
-        if rest < _TAG:
+        size = sealed_size(raw_size)
+        if size < 0:
             raise tampered(self.path.name)
-        self._last = pieces
-        return pieces * PIECE + rest - _TAG
+        self._last = max(size - 1, 0) // PIECE
+        return size
 
     def seek(self, at: int) -> None:
         """Go on reading at this byte."""

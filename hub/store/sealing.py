@@ -9,7 +9,7 @@ from hub.keys.opened import key_store
 from hub.keys.ring import DataKeys
 from hub.store.sealer import Sealer
 
-__all__ = ["PURPOSE", "store_sealer"]
+__all__ = ["PURPOSE", "file_sealer", "seals", "store_sealer"]
 
 #: Name of the data key in the key store.
 PURPOSE = "store"
@@ -33,6 +33,19 @@ class _LaterKeys:
 
     def get(self, version: int) -> bytes:
         return self._keys().get(version)
+
+
+_of_folders: dict[Path, Sealer] = {}
+
+
+def seals(folder: Path, sealer: Sealer) -> None:
+    """From now on files below this data folder that adapters keep are sealed and opened with it."""
+    _of_folders[folder] = sealer
+
+
+def file_sealer(path: Path) -> Sealer | None:
+    """What seals and opens the files that adapters keep below a data folder; None where no hub of this process has it."""
+    return next((_of_folders[folder] for folder in (path, *path.parents) if folder in _of_folders), None)
 
 
 def store_sealer(config: HubConfig, base: Path) -> Sealer:
