@@ -113,7 +113,9 @@ class PollingReceiver(Receiver):
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
         for receipt in receipts:
-            if not receipt.accepted:
+            if receipt.outcome is Outcome.OK and receipt.error is None:  # most of them
+                run.taken += 1
+            elif not receipt.accepted:
                 run.refused += 1
             elif receipt.outcome is Outcome.DUPLICATE:
                 run.duplicates += 1

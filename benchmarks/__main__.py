@@ -2,6 +2,9 @@
 
 ``python -m benchmarks [--only TEXT] [--json] [--quick] [--full]``. ``--quick`` shows whether everything works, not how fast it is;
 ``--full`` stores ten million messages first where the default stores one million. Exit status 1: a run lost something.
+
+``python -m benchmarks adapters [--only NAME] [--runs N] [--json] [--quick]``: each adapter beside the bare library or program that does
+the same, with the median of N runs in turn. What is not installed here is skipped, with the command that installs it.
 """
 
 from __future__ import annotations
@@ -33,13 +36,39 @@ def _row(figure: Figure) -> str:
     return "  ".join((*cells, f"{figure.verdict:<13}", f"{other:<10}", limit)).rstrip()
 
 
+def _adapters(runs: int, only: str, *, quick: bool, as_json: bool) -> int:
+    # What the adapters are compared with takes a while to load.
+    from benchmarks.adapters.series import compare, print_table
+
+    machine = describe(Path(tempfile.gettempdir()))
+    machine["fixed loop at the start"] = f"{speed_ms():.2f} ms"
+    if not as_json:
+        print("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n")
+    found = compare(max(1, runs), only, quick=quick)
+    rows = list(found) if as_json else print_table(found)
+    machine["fixed loop at the end"] = f"{speed_ms():.2f} ms"
+    if as_json:
+        print(json.dumps({"machine": machine, "adapters": [row.as_dict() for row in rows]}, indent=1))
+    else:
+        print(f"\nfixed loop at the end: {machine['fixed loop at the end']}")
+    return 1 if not rows or any(row.failed for row in rows) else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="", help=f"series whose name contains this: {', '.join(SERIES)}")
+    parser.add_argument("what", nargs="?", choices=["hub", "adapters"], default="hub", help="what is measured")
+    parser.add_argument("--runs", type=int, default=3, help="adapters: runs of each")
+    parser.add_argument(
+        "--only",
+        default="",
+        help=f"hub: series whose name contains this: {', '.join(SERIES)}; adapters: begins with this",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--quick", action="store_true", help="short runs, small stores")
     parser.add_argument("--full", action="store_true", help="ten million messages stored first")
     options = parser.parse_args()
+    if options.what == "adapters":
+        return _adapters(options.runs, options.only, quick=options.quick, as_json=options.json)
     chosen = [series for name, series in SERIES.items() if options.only in name]
     if not chosen:
         parser.error(f"no series is called {options.only!r}; there are {', '.join(SERIES)}")

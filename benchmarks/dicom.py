@@ -34,7 +34,7 @@ from hub.message import Outcome
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ROUNDS = 3
-_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
 class _Intake:
@@ -50,7 +50,7 @@ class _Intake:
         return True
 
 
-def _object(number: int, size: int) -> bytes:
+def image(number: int, size: int) -> bytes:
     """An image of about so many bytes."""
     head = write_new(
         {
@@ -85,7 +85,7 @@ def _server(folder: str, inline: int, pipe: Pipe) -> None:
 
 
 @contextmanager
-def _hub(folder: Path, inline: int) -> Iterator[tuple[int, Callable[[], float]]]:
+def hub_receiver(folder: Path, inline: int) -> Iterator[tuple[int, Callable[[], float]]]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_server, args=(str(folder), inline, theirs))
     process.start()
@@ -103,7 +103,7 @@ def _hub(folder: Path, inline: int) -> Iterator[tuple[int, Callable[[], float]]]
 
 
 @contextmanager
-def _storescp(folder: Path) -> Iterator[tuple[int, Callable[[], float]]]:
+def storescp(folder: Path) -> Iterator[tuple[int, Callable[[], float]]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -112,7 +112,7 @@ def _storescp(folder: Path) -> Iterator[tuple[int, Callable[[], float]]]:
         ["storescp", "-od", str(folder / "received"), "+xa", "-pdu", "131072", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
     )
     while True:
         try:
@@ -138,9 +138,9 @@ def _measure(kind: str, size: int, count: int) -> tuple[float, float]:
     try:
         (folder / "sent").mkdir()
         for number in range(count):
-            (folder / "sent" / f"{number}.dcm").write_bytes(_object(number, size))
+            (folder / "sent" / f"{number}.dcm").write_bytes(image(number, size))
         with (
-            _storescp(folder) if kind == "storescp" else _hub(folder, (1 << 20) if kind == "message" else 0) as (
+            storescp(folder) if kind == "storescp" else hub_receiver(folder, (1 << 20) if kind == "message" else 0) as (
                 port,
                 used,
             )
@@ -149,7 +149,7 @@ def _measure(kind: str, size: int, count: int) -> tuple[float, float]:
             for _ in range(_ROUNDS):
                 before, started = used(), time.perf_counter()
                 command = ["dcmsend", "-aec", "TONGQU", "-pdu", "131072", "+sd", "127.0.0.1", str(port)]
-                subprocess.run([*command, str(folder / "sent")], check=True, capture_output=True, env=_ENVIRONMENT)
+                subprocess.run([*command, str(folder / "sent")], check=True, capture_output=True, env=ENVIRONMENT)
                 best = max(best, count / (time.perf_counter() - started))
                 processor = min(processor, (used() - before) * 1000 / count)
             return best, processor

@@ -7,11 +7,15 @@ import platform
 import time
 from pathlib import Path
 
-__all__ = ["busy_ticks", "describe", "speed_ms", "wait_quiet"]
+__all__ = ["Failed", "busy_ticks", "describe", "speed_ms", "wait_quiet"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 #: Share of one processor in use below which the machine counts as quiet.
 _QUIET = 0.15
+
+
+class Failed(Exception):
+    """A run that lost, repeated, reordered or refused something; its figures count for nothing."""
 
 
 def _first(path: str, key: str) -> str:

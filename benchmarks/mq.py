@@ -28,7 +28,7 @@ from tests.peers.queues import RabbitMq
 _ROUNDS = 3
 _BODY = b'{"n":1,"text":"' + b"x" * 1000 + b'"}'
 _PREFETCH = 256
-_QUEUE = "bench"
+QUEUE = "bench"
 
 
 class _Intake:
@@ -47,18 +47,18 @@ class _Intake:
         return True
 
 
-def _fill(server: RabbitMq, count: int) -> None:
+def fill(server: RabbitMq, count: int) -> None:
     with kombu.Connection(server.url) as connection:
         channel: Any = connection.channel()
-        channel.queue_declare(_QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"})
-        channel.queue_purge(_QUEUE)
+        channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"})
+        channel.queue_purge(QUEUE)
         for number in range(count):
-            channel.basic_publish(amqp.Message(_BODY, message_id=str(number)), routing_key=_QUEUE)
-        while channel.queue_declare(_QUEUE, passive=True).message_count < count:
+            channel.basic_publish(amqp.Message(_BODY, message_id=str(number)), routing_key=QUEUE)
+        while channel.queue_declare(QUEUE, passive=True).message_count < count:
             time.sleep(0.01)
 
 
-def _kombu_consume(server: RabbitMq, count: int) -> None:
+def kombu_consume(server: RabbitMq, count: int) -> None:
     """kombu as its documentation shows it: a consumer that acknowledges each message."""
     left = count
 
@@ -68,15 +68,15 @@ def _kombu_consume(server: RabbitMq, count: int) -> None:
         left -= 1
 
     with kombu.Connection(server.url) as connection:
-        queue = kombu.Queue(_QUEUE, no_declare=True)
+        queue = kombu.Queue(QUEUE, no_declare=True)
         with connection.Consumer([queue], on_message=take, prefetch_count=_PREFETCH, auto_declare=False):
             while left:
                 connection.drain_events(timeout=10)
 
 
-async def _adapter_consume(server: RabbitMq, count: int) -> None:
+async def adapter_consume(server: RabbitMq, count: int) -> None:
     finished = asyncio.Event()
-    options = {"url": f"amqp://127.0.0.1:{server.port}/", "queue": {"name": _QUEUE}, "prefetch": _PREFETCH}
+    options = {"url": f"amqp://127.0.0.1:{server.port}/", "queue": {"name": QUEUE}, "prefetch": _PREFETCH}
     adapter = MqAdapter()
     receiver = adapter.receiver(bound(adapter, "in", **options), _Intake(count, finished.set))  # type: ignore[arg-type]
     await receiver.start()
@@ -84,17 +84,17 @@ async def _adapter_consume(server: RabbitMq, count: int) -> None:
     await receiver.stop(10.0)
 
 
-def _kombu_publish(server: RabbitMq, count: int) -> None:
+def kombu_publish(server: RabbitMq, count: int) -> None:
     """kombu with its own confirms: one at a time."""
     with kombu.Connection(server.url, transport_options={"confirm_publish": True}) as connection:
         channel: Any = connection.channel()
         for _ in range(count):
-            channel.basic_publish(amqp.Message(_BODY, delivery_mode=2), routing_key=_QUEUE)
+            channel.basic_publish(amqp.Message(_BODY, delivery_mode=2), routing_key=QUEUE)
 
 
-async def _adapter_publish(server: RabbitMq, count: int) -> None:
+async def adapter_publish(server: RabbitMq, count: int) -> None:
     adapter = MqAdapter()
-    sender = adapter.sender(bound(adapter, "out", url=f"amqp://127.0.0.1:{server.port}/", routing_key=_QUEUE))
+    sender = adapter.sender(bound(adapter, "out", url=f"amqp://127.0.0.1:{server.port}/", routing_key=QUEUE))
     await sender.start()
     numbers = iter(range(count))
 
@@ -106,7 +106,7 @@ async def _adapter_publish(server: RabbitMq, count: int) -> None:
     await sender.stop()
 
 
-def _measure(run: Callable[[], Any], count: int) -> tuple[float, float]:
+def measure(run: Callable[[], Any], count: int) -> tuple[float, float]:
     """Messages per second, and microseconds of processor time of this process per message."""
     began, used = time.perf_counter(), time.process_time()
     run()
@@ -127,17 +127,17 @@ def main() -> None:
             for _ in range(_ROUNDS):
                 few = count // 4  # one confirm at a time is slow
                 for name, number, run in (
-                    ("consume, kombu alone", count, lambda: _kombu_consume(server, count)),
-                    ("consume, adapter", count, lambda: uvloop.run(_adapter_consume(server, count))),
-                    ("publish with confirms, kombu alone", few, lambda few=few: _kombu_publish(server, few)),
+                    ("consume, kombu alone", count, lambda: kombu_consume(server, count)),
+                    ("consume, adapter", count, lambda: uvloop.run(adapter_consume(server, count))),
+                    ("publish with confirms, kombu alone", few, lambda few=few: kombu_publish(server, few)),
                     (
                         "publish with confirms, adapter, 64 at once",
                         count,
-                        lambda: uvloop.run(_adapter_publish(server, count)),
+                        lambda: uvloop.run(adapter_publish(server, count)),
                     ),
                 ):
-                    _fill(server, number if name.startswith("consume") else 0)
-                    rows.setdefault(name, []).append(_measure(run, number))
+                    fill(server, number if name.startswith("consume") else 0)
+                    rows.setdefault(name, []).append(measure(run, number))
         finally:
             server.stop()
     for name, figures in rows.items():

@@ -21,7 +21,7 @@ from proton.reactor import Container
 
 from adapters.amqp1.adapter import Amqp1Adapter
 from adapters.kafka.adapter import KafkaAdapter
-from benchmarks.mq import _measure
+from benchmarks.mq import measure
 from hub.api import Adapter, Outgoing, Receipt
 from hub.message import Outcome
 from tests.peers.amqp091 import Other
@@ -60,7 +60,7 @@ class _Intake:
             self.finished.set()
 
 
-class _Proton(MessagingHandler):
+class ProtonAlone(MessagingHandler):  # type: ignore[misc]
     """Proton as its examples show it: a container, messages settled when they come or are accepted."""
 
     def __init__(self, url: str, node: str, count: int, send: bool) -> None:
@@ -111,7 +111,7 @@ async def _send(adapter: Adapter, count: int, **options: Any) -> None:
     await sender.stop()
 
 
-def _bare_produce(brokers: str, topic: str, count: int) -> None:
+def bare_produce(brokers: str, topic: str, count: int) -> None:
     producer = Producer({"bootstrap.servers": brokers, "acks": "all", "enable.idempotence": True, "log_level": 0})
     confirmed = []
     for number in range(count):
@@ -123,9 +123,9 @@ def _bare_produce(brokers: str, topic: str, count: int) -> None:
     assert len(confirmed) == count
 
 
-def _bare_consume(brokers: str, topic: str, count: int) -> None:
+def bare_consume(brokers: str, topic: str, count: int) -> None:
     consumer = Consumer(
-        {"bootstrap.servers": brokers, "group.id": "bare", "auto.offset.reset": "earliest", "log_level": 0}
+        {"bootstrap.servers": brokers, "group.id": f"bare-{topic}", "auto.offset.reset": "earliest", "log_level": 0}
     )
     consumer.subscribe([topic])
     left = count
@@ -154,16 +154,16 @@ def main() -> None:
             amqp1, adapter = Amqp1Adapter(), KafkaAdapter()
             listen = {"brokers": [brokers], "topics": ["bench"], "group": "hub"}
             for name, number, run in (
-                ("amqp1 send, Proton alone", count, lambda: Container(_Proton(url, node, count, True)).run()),
-                ("amqp1 receive, Proton alone", count, lambda: Container(_Proton(url, node, count, False)).run()),
+                ("amqp1 send, Proton alone", count, lambda: Container(ProtonAlone(url, node, count, True)).run()),
+                ("amqp1 receive, Proton alone", count, lambda: Container(ProtonAlone(url, node, count, False)).run()),
                 ("amqp1 send, adapter", count, lambda: uvloop.run(_send(amqp1, count, **broker, target=node))),
                 (
                     "amqp1 receive, adapter",
                     count,
                     lambda: uvloop.run(_receive(amqp1, count, **broker, source=node, prefetch=_PREFETCH)),
                 ),
-                ("kafka send, confluent-kafka alone", few, lambda: _bare_produce(brokers, "bench", few)),
-                ("kafka receive, confluent-kafka alone", few, lambda: _bare_consume(brokers, "bench", few)),
+                ("kafka send, confluent-kafka alone", few, lambda: bare_produce(brokers, "bench", few)),
+                ("kafka receive, confluent-kafka alone", few, lambda: bare_consume(brokers, "bench", few)),
                 (
                     "kafka receive, adapter",
                     few,
@@ -171,7 +171,7 @@ def main() -> None:
                 ),
                 ("kafka send, adapter", few, lambda: uvloop.run(_send(adapter, few, brokers=[brokers], topic="bench"))),
             ):
-                rate, cost = _measure(run, number)
+                rate, cost = measure(run, number)
                 print(f"{name:<40}{rate:>10,.0f} messages/s{cost:>8.0f} us of processor time per message", flush=True)
         finally:
             kafka.stop()

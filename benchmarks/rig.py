@@ -21,7 +21,7 @@ from typing import Any, Self
 import apsw
 
 from benchmarks.load import PATIENTS, split_control_id
-from benchmarks.machine import busy_ticks
+from benchmarks.machine import Failed, busy_ticks
 from benchmarks.mapping import MAPPING, TABLES
 from benchmarks.sink import unpack
 from hub.message import DeliveryState, Direction
@@ -62,10 +62,6 @@ interfaces:
     concurrency: 32
     success: code == 1001
 """
-
-
-class Failed(Exception):
-    """A run that lost, repeated, reordered or refused something; its figures count for nothing."""
 
 
 def folder() -> tempfile.TemporaryDirectory[str]:

@@ -34,8 +34,10 @@ from hub.message import Outcome
 _CONNECTIONS = 8
 _ROUNDS = 3
 _OPEN = {"type": "none"}
-_HIP: dict[str, Any] = {"path": "/", "auth": _OPEN, "operations": ["HIPMessageServer"], "payload": "parameter message"}
+HIP: dict[str, Any] = {"path": "/", "auth": _OPEN, "operations": ["HIPMessageServer"], "payload": "parameter message"}
 _USER = {"username": "his", "password": "secret"}
+_MCCI: Mapping[str, Any] = {"accepted": "mcci"}
+_SECURED: Mapping[str, Any] = {"security": _USER}
 
 
 class _Intake:
@@ -51,7 +53,7 @@ class _Intake:
         return True
 
 
-def _call(size: int) -> bytes:
+def envelope(size: int) -> bytes:
     """An envelope of about ``size`` bytes with a document in a CDATA section."""
     row = '<observation classCode="OBS"><code code="718-7"/><value value="133" unit="g/L"/><text>血红蛋白</text></observation>'
     rows = row * max(1, (size - 700) // len(row.encode()))
@@ -101,8 +103,8 @@ async def _serve(kind: str, answer: bytes, pipe: Pipe) -> None:
     elif kind == "http":
         port, stop = await _ours(HttpAdapter(), "http", HttpListen.model_validate({"path": "/", "auth": _OPEN}))
     else:
-        more: Mapping[str, Any] = {"mcci": {"accepted": "mcci"}, "user": {"security": _USER}}.get(kind, {})
-        port, stop = await _ours(SoapAdapter(), "soap", SoapListen.model_validate({**_HIP, **more}))
+        more: Mapping[str, Any] = {"mcci": _MCCI, "user": _SECURED}.get(kind, {})
+        port, stop = await _ours(SoapAdapter(), "soap", SoapListen.model_validate({**HIP, **more}))
     pipe.send(port)
     while (asked := await asyncio.to_thread(pipe.recv)) is not None:
         pipe.send(time.process_time() if asked == "time" else None)
@@ -133,7 +135,7 @@ async def _load(port: int, bodies: list[bytes]) -> bytes:
 
 
 def _bodies(kind: str, size: int, calls: int) -> list[bytes]:
-    body = _call(size)
+    body = envelope(size)
     if kind != "user":
         return [body] * calls
     stamp = Stamp(OutboundSecurity.model_validate({**_USER, "must_understand": False}))

@@ -16,6 +16,7 @@ from hub.i18n import t
 from hub.masking import mask_text
 
 __all__ = [
+    "BLOCK",
     "MAX_NAME",
     "AlreadyThere",
     "Backend",
@@ -34,6 +35,8 @@ __all__ = [
     "unreachable",
 ]
 
+#: How much is read at a time, bytes.
+BLOCK = 256 << 10
 #: Longest name of a file or folder in bytes, as file systems have it, and of a whole path.
 MAX_NAME = 255
 _MAX_PATH = 4000
@@ -109,6 +112,19 @@ class Backend(ABC):
     @abstractmethod
     async def read(self, path: str, offset: int = 0) -> Content:
         """Begin to read a regular file."""
+
+    async def whole(self, path: str, most: int) -> bytes:
+        """A regular file from its beginning: all of it, or, of one that is longer, more than ``most`` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        content = await self.read(path)
+        try:
+            while size <= most and (block := await content.read(BLOCK)):
+                parts.append(block)
+                size += len(block)
+        finally:
+            await content.close()
+        return b"".join(parts)
 
     @abstractmethod
     async def write(self, path: str, parts: Sequence[bytes | memoryview], offset: int, mode: int | None) -> None:

@@ -101,16 +101,24 @@ class LocalFiles(Backend):
 
     async def read(self, path: str, offset: int = 0) -> Content:
         def work() -> int:
-            with self._folder(parent_of(path)) as fd:
-                file = os.open(self._name(path), os.O_RDONLY | _FILE, dir_fd=fd)
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                os.close(file)
-                raise _not_a_file(path)
+            file = self._opened(path)
             os.lseek(file, offset, os.SEEK_SET)
             self._open.add(file)
             return file
 
         return _LocalContent(self, path, await self._call(path, work))
+
+    async def whole(self, path: str, most: int) -> bytes:
+        def work() -> bytes:
+            with open(self._opened(path), "rb", buffering=0) as file:
+                parts: list[bytes] = []
+                left = most + 1
+                while left > 0 and (block := file.read(left)):
+                    parts.append(block)
+                    left -= len(block)
+                return b"".join(parts)
+
+        return await self._call(path, work)
 
     async def write(self, path: str, parts: Sequence[bytes | memoryview], offset: int, mode: int | None) -> None:
         def work() -> None:
@@ -189,6 +197,15 @@ class LocalFiles(Backend):
             yield fd
         finally:
             os.close(fd)
+
+    def _opened(self, path: str) -> int:
+        """A descriptor of a regular file, for reading."""
+        with self._folder(parent_of(path)) as fd:
+            file = os.open(self._name(path), os.O_RDONLY | _FILE, dir_fd=fd)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise _not_a_file(path)
+        return file
 
     def _name(self, path: str) -> bytes:
         return check_path(path).rpartition("/")[2].encode(self._charset, "surrogateescape")

@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from adapters.files.answering import AnswerFile, Result
-from adapters.files.backend import Backend, Content, shown
+from adapters.files.backend import BLOCK, Backend, Content, shown
 from adapters.files.options import Reading
 from adapters.files.splitting import HL7, Lines, Pieces, Splitter, Whole
 from adapters.files.state import Part, fingerprint
-from adapters.files.unpacking import BLOCK, Package, unpack
+from adapters.files.unpacking import Package, unpack
 from hub.api import Bound, CodecError, HubError, Item, Receipt
 from hub.masking import mask_text
 from hub.message import Outcome

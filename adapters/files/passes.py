@@ -16,7 +16,6 @@ from adapters.files.naming import NameRules, unusable
 from adapters.files.options import Reading
 from adapters.files.pages import PagedFile, judged
 from adapters.files.state import MAX_WAITING, Done, Part, State, fingerprint
-from adapters.files.unpacking import BLOCK
 from adapters.polling import PollingReceiver, Run
 from hub.api import HubError, Item, Receipt, SendError
 from hub.i18n import t
@@ -341,16 +340,8 @@ class Pass:
 
     async def _content(self, entry: Entry) -> bytes | None:
         """All of a file; None when it is longer or shorter than it was at the look."""
-        parts: list[bytes] = []
-        size = 0
-        content = await self._backend.read(entry.path)
-        try:
-            while size <= entry.size and (block := await content.read(BLOCK)):
-                parts.append(block)
-                size += len(block)
-        finally:
-            await content.close()
-        return b"".join(parts) if size == entry.size else None
+        raw = await self._backend.whole(entry.path, entry.size)
+        return raw if len(raw) == entry.size else None
 
     def _groups(self, name: str) -> dict[str, str]:
         return self._rules.groups(name) if self._rules else {}

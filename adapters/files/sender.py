@@ -11,10 +11,9 @@ from hashlib import blake2b
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from adapters.files.backend import AlreadyThere, Backend, FileMissing, check_path, parent_of, shown
+from adapters.files.backend import BLOCK, AlreadyThere, Backend, FileMissing, check_path, parent_of, shown
 from adapters.files.naming import MissingVariable, Template, fields_of, safe
 from adapters.files.options import Writing
-from adapters.files.unpacking import BLOCK
 from hub.api import Bound, Outgoing, PermanentError, Reply, Sender, SendError, TransientError, UnreachableError
 from hub.i18n import t
 from hub.ids import id_text, millis_of

@@ -7,15 +7,12 @@ import io
 import zlib
 from abc import ABC, abstractmethod
 
-from adapters.files.backend import Backend, Content, Entry
+from adapters.files.backend import BLOCK, Backend, Content, Entry
 from hub.api import CodecError
 from hub.codecs.archive import ALWAYS_ALLOWED, GZIP, MAX_RATIO, MAX_UNPACKED, check_zip, entry_name, read_entry
 from hub.i18n import t
 
-__all__ = ["BLOCK", "Package", "unpack"]
-
-#: How much is read at a time, bytes.
-BLOCK = 256 << 10
+__all__ = ["Package", "unpack"]
 
 
 class Package(ABC):

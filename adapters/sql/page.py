@@ -13,7 +13,7 @@ from adapters.sql.listen import SqlListen
 from adapters.sql.marks import dump_values
 from adapters.sql.rows import JsonWriter, key_text, plain_bytes
 from adapters.sql.source import LIST, DetailQuery, Query
-from hub.api import HubError
+from hub.api import HubError, Item
 from hub.i18n import t
 
 __all__ = ["Page", "PageReader", "Row"]
@@ -25,12 +25,10 @@ _Record = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Row:
-    """One row as read, and the message it makes."""
+class Row(Item):
+    """One row as read, which is also the message it makes."""
 
-    raw: bytes
-    control_id: str
-    key: tuple[Any, ...]
+    key: tuple[Any, ...] = ()
     record: _Record | None = None  # the row itself, where something is to be added to its message
 
 
@@ -89,7 +87,7 @@ class PageReader:
                 control = key_text(key)
                 if version:
                     control += "@" + key_text([row[each] for each in version])
-                rows.append(Row(raw, control, key, record if records else None))
+                rows.append(Row(raw, control, key=key, record=record if records else None))
                 size += len(raw)
                 if size >= options.page_bytes:
                     break

@@ -24,7 +24,7 @@ from adapters.sql.listen import ByComparison, ByOutbox, BySequence, ByTimestamp,
 from adapters.sql.marks import dump_values, earlier, load_values, parse
 from adapters.sql.page import Page, PageReader, Row
 from adapters.sql.source import Query, settle
-from hub.api import Bound, HubError, IntakePort, Item
+from hub.api import Bound, HubError, IntakePort
 from hub.i18n import t
 
 __all__ = ["SqlReceiver"]
@@ -141,7 +141,7 @@ class SqlReceiver(PollingReceiver):
                     mark = page.last
                 rows, digests = self._unknown(page.rows) if remember else (page.rows, [])
                 if rows:
-                    await self.take(run, [Item(row.raw, row.control_id) for row in rows], _mark(mark), self._mark_name)
+                    await self.take(run, rows, _mark(mark), self._mark_name)
                 self._remember(digests)
                 self._less_waiting(len(rows))
             except BaseException:
@@ -221,10 +221,9 @@ class SqlReceiver(PollingReceiver):
             page = await self._page(None, None)
             if not page.rows:
                 return
-            items = [Item(row.raw, row.control_id) for row in page.rows]
             self._settled = False
             mark = json.dumps({"taken": [dump_values(row.key) for row in page.rows]}, separators=(",", ":"))
-            receipts = await self.take(run, items, mark, self._mark_name)
+            receipts = await self.take(run, page.rows, mark, self._mark_name)
             failed = read.failed or read.done
             ends = zip(page.rows, receipts, strict=True)
             await self._settle([(row.key, read.done if receipt.accepted else failed) for row, receipt in ends])

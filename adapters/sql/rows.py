@@ -102,10 +102,12 @@ def plain_bytes(value: Any, encoding: str) -> bytes:
 
 def key_text(values: Sequence[Any]) -> str:
     """Values of a key as a control id has them; different keys never give the same text."""
-    return "|".join(_key_part(value) for value in values)
+    return "|".join([_key_part(value) for value in values]) if len(values) != 1 else _key_part(values[0])
 
 
 def _key_part(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes | bytearray | memoryview):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from datetime import datetime
+import sqlite3
+from datetime import datetime, time
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +18,10 @@ from hub.api import HubError
 from hub.i18n import t
 
 __all__ = ["connect_arguments", "prepare_sessions", "session_statements"]
+
+# Python's driver for SQLite takes neither. As text every digit stays; a column of numbers makes numbers of them (SQLite, "Type Affinity").
+sqlite3.register_adapter(Decimal, lambda value: format(value, "f"))
+sqlite3.register_adapter(time, time.isoformat)
 
 
 def connect_arguments(options: Database) -> dict[str, Any]:
