@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hub.admin.app import OPERATIONS
+from hub.admin.operations import OPERATIONS
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "admin-api.md").read_text(encoding="utf-8")
 
