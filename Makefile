@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos clean
+.PHONY: audit demo test lint bench chaos clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ test: $(STAMP) lint ## everything that needs no server
 
 lint: $(STAMP)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+audit: $(STAMP) ## known weaknesses of the pinned packages; skipped where the network does not allow it
+	@$(PY) -m pip install --quiet --disable-pip-version-check pip-audit || { echo "audit: pip-audit is not to be had here, skipped"; exit 0; }; \
+	out=$$($(PY) -m pip_audit -r requirements.txt --disable-pip --no-deps --progress-spinner off 2>&1); echo "$$out"; ! echo "$$out" | grep -q "^Found "
 
 bench: $(STAMP) ## one table: each figure, the raw limit beside it, the ratio
 	@$(PY) -m benchmarks

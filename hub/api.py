@@ -31,6 +31,8 @@ from hub.i18n import t
 from hub.masking import Confidential
 from hub.message import Outcome
 from hub.security import OpenedParams, Opening, Protection, Refused, Scheme, SchemeOptions, Wire
+from hub.store.sealed_file import FileReader, FileWriter, sealed_size
+from hub.store.sealing import file_sealer
 
 if TYPE_CHECKING:
     from hub.callers.door import Callers
@@ -43,6 +45,8 @@ __all__ = [
     "CodecError",
     "Confidential",
     "ExchangeError",
+    "FileReader",
+    "FileWriter",
     "HubError",
     "IntakePort",
     "Item",
@@ -64,7 +68,9 @@ __all__ = [
     "TransientError",
     "UnreachableError",
     "Wire",
+    "file_sealer",
     "hookimpl",
+    "sealed_size",
 ]
 
 
@@ -84,7 +90,14 @@ class Bound:
     checks: Checks | None = None  # what ``validate`` of the contract asks for; None: nothing
     protection: Protection | None = None  # what ``security`` of the contract asks for; None: nothing
     data: Path = Path()  # the hub's data folder, for what an adapter keeps on disk
-    callers: Callers | None = None  # set where the options, or a scheme, ask who calls (``asks_caller``)
+    callers: Callers | None = None  # given where :attr:`asks_caller`
+
+    @property
+    def asks_caller(self) -> bool:
+        """Do its options (``asks_caller``; ``caller`` of a transport without headers) or its schemes want to know who calls?"""
+        schemes = self.protection.schemes if self.protection is not None else ()
+        wanted = getattr(self.options, "asks_caller", False) or getattr(self.options, "caller", False)
+        return wanted is True or any(scheme.asks_caller for scheme in schemes)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from hub.i18n import t
 from hub.registry import LoadedPlugin, Registry
 from hub.validation import did_you_mean
 
-__all__ = ["MAX_EXAMPLE_BYTES", "CheckReport", "check"]
+__all__ = ["MAX_EXAMPLE_BYTES", "CheckReport", "check", "plugin_problems"]
 
 #: Largest example file, bytes.
 MAX_EXAMPLE_BYTES = 16 << 20
@@ -66,7 +66,7 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     deployment, problems = build(loaded, registry, mappings)
     problems = [*problems, *mappings.problems()]
     for plugin in registry.plugins.values():
-        problems.extend(_plugin_problems(plugin, registry, deployment))
+        problems.extend(plugin_problems(plugin, registry, deployment))
     if any(folder.is_dir() for folder in loaded.schema_folders):
         problems.extend(deployment.check_library().problems())
     return CheckReport(
@@ -79,7 +79,7 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     )
 
 
-def _plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deployment) -> list[Problem]:
+def plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deployment) -> list[Problem]:
     """What is wrong with a contract even where no system uses it."""
     problems: list[Problem] = []
     for name, interface in plugin.contract.interfaces.items():

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from hub.contract import HubConfig, Model, RouteConfig, SystemConfig
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
+from hub.people.check import people_problems
 from hub.secrets import Secret, resolve
 from hub.validation import did_you_mean, validate
 from hub.yaml_source import Document, Place, load
@@ -71,7 +72,7 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
         schema_folders=[_join(base, folder) for folder in config.schemas],
         store_path=_join(base, config.store.path),
     )
-    if config.admin.token:
+    if config.admin.token not in ("", "off"):
         try:
             loaded.admin_token = resolve(config.admin.token, base)
         except HubError as error:
@@ -83,6 +84,7 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
     systems = _collect("systems", SystemConfig, documents, loaded)
     routes = _collect("routes", RouteConfig, documents, loaded)
     loaded.hub = config.model_copy(update={"systems": systems, "routes": routes})
+    problems.extend(people_problems(loaded.hub, document))
     return loaded
 
 

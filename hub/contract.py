@@ -11,8 +11,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from hub.audit.config import AuditConfig
 from hub.crypto.config import CryptoConfig
 from hub.keys.config import KeysConfig
+from hub.people.config import (
+    ApprovalsConfig,
+    LoginConfig,
+    PasswordsConfig,
+    PortalConfig,
+    RoleConfig,
+    SecondFactorConfig,
+    SessionsConfig,
+)
 
 __all__ = [
     "AbuseConfig",
@@ -275,6 +285,9 @@ class Interface(Model):
     """One thing a plugin can receive (``in``) or send (``out``)."""
 
     name: str = ""
+    catalog: Names = Field(
+        default_factory=list, description="ids of the interfaces of the catalogue it is; default: one with its own id"
+    )
     direction: Literal["in", "out"]
     style: Literal["event", "request"] = Field(
         "event", description="event: acknowledged once stored; request: the caller waits for the target's mapped reply"
@@ -355,6 +368,8 @@ class SystemConfig(Model):
         default_factory=dict, description="per interface: keys that replace those of the contract, or ``off``"
     )
     worker: int | None = Field(None, ge=0, description="process of ``hub run --workers`` that owns this system")
+    institution: str = Field("", description="whose system it is; scopes of users go by it")
+    region: str = Field("", description="where it is, best as the code of the division, e.g. 330106; scopes go by it")
 
 
 class RouteConfig(Model):
@@ -433,7 +448,14 @@ class AccessConfig(Model):
 class AdminConfig(Model):
     host: str = "127.0.0.1"
     port: int = Field(8700, ge=0, le=65535)
-    token: str = Field("", description="env:NAME or file:PATH; default: a token made at first start in the data folder")
+    token: str = Field(
+        "",
+        description="env:NAME or file:PATH; off: only people and their tokens; default: a token made at first start in the data folder",
+    )
+    url: str = Field("", description="address people use, e.g. https://hub.example; https makes cookies secure")
+    proxies: list[str] = Field(
+        default_factory=list, description="networks of reverse proxies whose X-Forwarded-For is believed"
+    )
 
 
 class LogConfig(Model):
@@ -445,6 +467,15 @@ class SecurityConfig(Model):
     """What the whole hub uses to protect and to prove."""
 
     crypto: CryptoConfig = Field(CryptoConfig(), description="who does national cryptography: docs/cryptography.md")
+    roles: dict[str, RoleConfig] = Field(
+        default_factory=dict, description="own roles, or other rights for the hub's: docs/users.md"
+    )
+    passwords: PasswordsConfig = PasswordsConfig()
+    login: LoginConfig = LoginConfig()
+    second_factor: SecondFactorConfig = SecondFactorConfig()
+    sessions: SessionsConfig = SessionsConfig()
+    approvals: ApprovalsConfig = ApprovalsConfig()
+    portal: PortalConfig = Field(PortalConfig(), description="login through a portal: oidc or cas")
 
 
 class HubConfig(Model):
@@ -470,5 +501,6 @@ class HubConfig(Model):
     keys: KeysConfig = KeysConfig()
     security: SecurityConfig = SecurityConfig()
     access: AccessConfig = AccessConfig()
+    audit: AuditConfig = AuditConfig()
     admin: AdminConfig = AdminConfig()
     log: LogConfig = LogConfig()

@@ -40,7 +40,16 @@ if TYPE_CHECKING:
     from hub.mapping import MappingLibrary
     from hub.security.protection import Protection
 
-__all__ = ["Deployment", "DeploymentDiff", "assign_workers", "build", "diff", "load_deployment", "use_crypto"]
+__all__ = [
+    "Deployment",
+    "DeploymentDiff",
+    "assign_workers",
+    "build",
+    "diff",
+    "load_deployment",
+    "use_crypto",
+    "use_privacy",
+]
 
 #: Parts of an interface in which secrets may be used: they go to the adapter and nowhere else.
 _FOR_ADAPTER = ("listen", "connect", "security")
@@ -183,6 +192,13 @@ def use_crypto(config: HubConfig, base: Path) -> None:
         use(config.security.crypto, base)
 
 
+def use_privacy(config_file: Path, config: HubConfig) -> None:
+    """From now on classes of personal data are those of a deployment. Raises :class:`ConfigError`."""
+    from hub.privacy.site import use  # reading the classes takes a start some milliseconds
+
+    use(config_file, config)
+
+
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
     """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
     deployment = Deployment(
@@ -197,6 +213,10 @@ def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) ->
     problems = deployment.problems
     problems.extend(loaded.problems)
     problems.extend(registry.problems)
+    try:
+        use_privacy(loaded.file, loaded.hub)
+    except ConfigError as error:  # what held before goes on: masking is never off
+        problems.extend(error.problems)
     for name, system in loaded.hub.systems.items():
         if system.enabled:
             _System(name, system, deployment).add()

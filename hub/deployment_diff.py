@@ -83,6 +83,6 @@ def _same_connection(one: Bound, other: Bound, old: Deployment, new: Deployment)
         and one.options == other.options
         and dict(one.settings) == dict(other.settings)
         and type(one.codec) is type(other.codec)
-        and (a.adapter, a.style, a.encoding, a.max_size, a.timeout, a.concurrency)
-        == (b.adapter, b.style, b.encoding, b.max_size, b.timeout, b.concurrency)
+        and (a.adapter, a.style, a.encoding, a.max_size, a.timeout, a.concurrency, a.security)
+        == (b.adapter, b.style, b.encoding, b.max_size, b.timeout, b.concurrency, b.security)
     )

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hub.api import Bound, IntakePort, Receiver, Sender
 from hub.audit import entry as audit_entry
+from hub.audit.archiving import Archived, archive_chain
+from hub.audit.config_state import ConfigState, config_state
+from hub.audit.signing import Signer
+from hub.audit.sources import archive_folder, worker_source
 from hub.contract import HubConfig
 from hub.delivery.engine import DeliveryEngine
 from hub.delivery.lookup_readings import Readings
@@ -19,14 +23,16 @@ from hub.delivery.lookups import Lookups
 from hub.deployment import Deployment, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
-from hub.intake import HASHED_KEYS, Intake
+from hub.intake import Intake
 from hub.keys.keeper import KeyKeeper
 from hub.logs import get_logger
 from hub.mapping import Context
-from hub.masking import key_digest, mask_text
+from hub.masking import mask_text
 from hub.message import CheckRecord, CheckVerdict, Direction, Outcome
 from hub.metrics import Metrics
 from hub.operations import Operations
+from hub.privacy.search import stored_key as protected_key
+from hub.privacy.site import policy, search_key
 from hub.probing import ProbeResult, probe
 from hub.replay import Replayer
 from hub.router import Router
@@ -35,10 +41,11 @@ from hub.security.around import ProtectedIntake, ProtectedSender
 from hub.store.indexer import IndexerProcess
 from hub.store.merged import MergedReader
 from hub.store.reader import SqliteReader
-from hub.store.sealing import store_sealer
+from hub.store.sealing import seals, store_sealer
 from hub.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from hub.callers.door import Callers
     from hub.checking.service import CheckService
 
 __all__ = ["Node", "data_folder", "salt_of", "stored_key", "worker_folder"]
@@ -48,8 +55,9 @@ log = get_logger(__name__)
 #: Time calls under way get at a stop, seconds.
 GRACE_S = 10.0
 PRUNE_EVERY_S = 3600.0
+ARCHIVE_EVERY_S = 6 * 3600.0
 #: Parts of hub.yaml a reload does not change.
-_AT_START = ("store", "intake", "delivery", "validation", "keys", "security", "admin", "log")
+_AT_START = ("store", "intake", "delivery", "validation", "keys", "security", "access", "audit", "admin", "log")
 
 
 def data_folder(config_file: Path, config: HubConfig) -> Path:
@@ -62,13 +70,19 @@ def worker_folder(data: Path, worker: int) -> Path:
 
 
 def salt_of(data: Path) -> bytes:
-    """The key of the hashes under which ID numbers are searched; made at first start, readable by the owner only."""
-    return made_once(data / "index.salt", lambda: secrets.token_bytes(32))
+    """The key of the hashes under which protected business keys are searched.
+
+    The key ``search`` of the key store where there is one, else a file made at first start, readable by the owner only. Where that
+    file is there already it stays the key: what is indexed was hashed with it.
+    """
+    path = data / "index.salt"
+    found = None if path.exists() else search_key()
+    return found or made_once(path, lambda: secrets.token_bytes(32))
 
 
 def stored_key(salt: bytes, name: str, value: str) -> str:
-    """The form in which the value of a business key is stored: that of ID numbers is a hash."""
-    return key_digest(value, salt) if name.endswith(HASHED_KEYS) else value
+    """The form in which the value of a business key is stored: of a protected class it is a hash."""
+    return protected_key(policy(), salt, name, value)
 
 
 def _changed_checks(old: Deployment, new: Deployment) -> list[str]:
@@ -95,11 +109,15 @@ class Node:
         self._mine = mine or (lambda system: True)
         self._outdated: set[str] = set()  # targets that could not be changed by a reload and go on as they were
         self._reloading = asyncio.Lock()
+        self._archiving = asyncio.Lock()
         self._indexer: IndexerProcess | None = None
         self._checking: CheckService | None = None
+        self._callers: Callers | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._housekeeping: list[asyncio.Task[None]] = []
         self._others: list[SqliteReader] = []  # of other workers' folders, for lookups
         self._config: HubConfig  # as it was at the start
+        self._config_state: ConfigState  # of the files in use
         self.deployment: Deployment
         self.keys: KeyKeeper
         self.store: SqliteStore
@@ -112,6 +130,7 @@ class Node:
 
     async def start(self) -> None:
         """Load, open the store, start targets (what was left open goes first), then listen."""
+        self._config_state = await asyncio.to_thread(config_state, self.config_file)
         deployment = await asyncio.to_thread(load_deployment, self.config_file)
         self._tell(deployment.problems)
         config = self._config = deployment.config
@@ -120,6 +139,7 @@ class Node:
         self.keys = KeyKeeper(config.keys, self.config_file.parent, self._bounds, warns=self.worker == 0)
         self.metrics.more.append(self.keys.families)
         sealer = store_sealer(config, self.config_file.parent)
+        seals(data, sealer)
         self.store = SqliteStore(folder, config.store, worker=self.worker, sealer=sealer)
         self.store.on_commit = self.metrics.store.commit
         await self.store.open()
@@ -170,11 +190,13 @@ class Node:
             asyncio.create_task(self._prune_loop(), name="prune"),
             asyncio.create_task(self._measure_loop(), name="measure"),
             asyncio.create_task(self.keys.run(), name="keys"),
+            asyncio.create_task(self._archive_loop(), name="audit archive"),
         ]
 
     def _use(self, deployment: Deployment) -> None:
         router = Router(deployment.routes, deployment.sources_of, deployment.inbound, deployment.outbound)
         self._use_checks(deployment)
+        self._use_callers(deployment)
         self.intake.use(deployment, router)
         self.deployment = deployment
 
@@ -190,6 +212,23 @@ class Node:
         if self._checking is not None:
             own = (b for b in checked if b.contract.direction == "out" or self._mine(b.system))
             self._checking.use(b.checks for b in own if b.checks is not None)
+
+    def _use_callers(self, deployment: Deployment) -> None:
+        asking = [b for b in deployment.inbound.values() if self._mine(b.system) and b.asks_caller]
+        if not asking:
+            return
+        from hub.callers.opened import give_callers, open_callers  # most hubs need none of it
+
+        if self._callers is None:
+            data = data_folder(self.config_file, self._config)
+            try:
+                self._callers = open_callers(self._config, self.config_file.parent, data)
+            except HubError as error:
+                return self._tell_of("access", error)  # these interfaces refuse to start; the others work
+            self.metrics.more.append(self._callers.families)
+            self._counting = asyncio.create_task(self._callers.run(), name="callers")
+        for bound in asking:
+            give_callers(bound, self._callers)
 
     def _tell(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -228,12 +267,26 @@ class Node:
             if bound.protection is not None and "in" not in adapter.protects:
                 live = not (adapter.queued or adapter.reads_source)
                 intake = ProtectedIntake(intake, bound.protection, live=live)
+            if getattr(bound.options, "caller", False):
+                intake = self._door(bound, intake)
             receiver = adapter.receiver(bound, intake)
             await receiver.start()
         except Exception as error:
             self._tell_of(place, error)
             return
         self.receivers[place] = receiver
+
+    def _door(self, bound: Bound, intake: IntakePort) -> IntakePort:
+        """Where the adapter can't ask who calls, somebody stands in between who can."""
+        if bound.callers is None:
+            raise HubError(
+                t("callers can't be checked", "无法核验调用方"),
+                code="caller.unavailable",
+                remedy=t("see the problem with access", "请查看 access 的问题"),
+            )
+        from hub.callers.peers import PeerIntake  # most hubs need none of it
+
+        return PeerIntake(intake, bound.callers.door(bound.place))
 
     async def stop(self, grace: float = GRACE_S) -> None:
         """Stop accepting, finish or park what is under way, make everything durable."""
@@ -248,6 +301,10 @@ class Node:
             await self._checking.stop()
         if self._indexer is not None:
             await self._indexer.stop()
+        if self._callers is not None and self._counting is not None:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
+            self._callers.close()
         for reader in self._others:
             await reader.close()
         await self.store.close()
@@ -265,6 +322,7 @@ class Node:
         """
         async with self._reloading:
             old = self.deployment
+            state = await asyncio.to_thread(config_state, self.config_file)
             new = await asyncio.to_thread(load_deployment, self.config_file)
             known = {str(problem) for problem in old.problems}
             # A mistake in a plugin shows in each system that uses it; it is told once.
@@ -273,6 +331,10 @@ class Node:
             if fresh:
                 raise ConfigError(fresh)
             change = diff(old, new)
+            checks = _changed_checks(old, new)
+            detail = change.as_dict() | {"checks": checks, "config": self._config_state.diff(state)}
+            await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), detail, ""))
+            self._config_state = state
             self._use(new)
             self._tell([*new.problems, *self._later(new.config)])
             for place in change.stop_inbound:
@@ -299,9 +361,8 @@ class Node:
             now = new.mappings.stamps
             summary = change.as_dict() | {
                 "mappings": sorted(n for n, stamp in now.items() if before.get(n) != stamp),
-                "checks": _changed_checks(old, new),
+                "checks": checks,
             }
-            await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), summary, ""))
             log.info("reloaded: %s", summary)
             return summary
 
@@ -331,6 +392,30 @@ class Node:
             except HubError as error:
                 log.error("pruning failed: %s", error)
             await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _archive_loop(self) -> None:
+        while True:
+            await asyncio.sleep(ARCHIVE_EVERY_S)
+            try:
+                await self.archive_audit()
+            except HubError as error:
+                log.error("%s", error)
+
+    async def archive_audit(self, older_than: float | None = None) -> Archived:
+        """Move old entries of this worker's chain into archives; ``older_than`` seconds, by default as configured.
+
+        Raises :class:`HubError` where the chain is not sound or the archive can't be written.
+        """
+        config, base = self._config, self.config_file.parent
+        after = config.audit.archive_after if older_than is None else older_than
+        folder = archive_folder(config, base, data_folder(self.config_file, config))
+        source = worker_source(self.store.folder, folder)
+        before_us = int((time.time() - after) * 1e6)
+        async with self._archiving:
+            done = await asyncio.to_thread(archive_chain, source, before_us, Signer(config, base))
+            if done.last:
+                await self.store.trim_audit(done.last)
+        return done
 
     async def _measure_loop(self) -> None:
         """Figures that are looked up rather than counted: queue depth by state, index lag."""

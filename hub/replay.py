@@ -20,6 +20,7 @@ from hub.ids import id_text
 from hub.mapping import CompiledMapping, Context
 from hub.masking import mask_text
 from hub.message import CallRecord, Delivery, Direction, Message, Outcome
+from hub.privacy.screen import screen
 from hub.router import WHOLE_TARGET
 from hub.shared_calls import batch_of
 from hub.store.base import MessageQuery, StoreReader
@@ -34,6 +35,8 @@ class Replayed:
     message_id: int
     target: str
     outputs: list[bytes] = field(default_factory=list)
+    before: list[bytes] = field(default_factory=list)  # what was sent last time
+    codec: str = ""  # of both
     order_key: str = ""  # of a delivery that sends the outputs
     mapping: str = ""  # stamp of the mapping used now
     mapping_before: str = ""  # stamp of the mapping used last time
@@ -44,7 +47,9 @@ class Replayed:
     def same(self) -> bool:
         return self.changes == [] and not self.error
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, *, clear: bool = False) -> dict[str, Any]:
+        """For people: what differs is masked, unless ``clear``."""
+        changes = screen(clear).changes(self.changes or (), self.codec, (*self.before, *self.outputs))
         return {
             "message_id": id_text(self.message_id),
             "target": self.target,
@@ -54,7 +59,7 @@ class Replayed:
             "same": self.same,
             "compared": self.changes is not None,
             "error": self.error,
-            "changes": [{"path": c.path, "kind": c.kind, "old": c.old, "new": c.new} for c in self.changes or ()],
+            "changes": [{"path": c.path, "kind": c.kind, "old": c.old, "new": c.new} for c in changes],
         }
 
 
@@ -146,7 +151,8 @@ class Replayer:
             done.error = mask_text(str(error))
             return done
         if before and len(before) == len(last):
-            codec = plan.bound.codec.name
+            codec = done.codec = plan.bound.codec.name
+            done.before = before
             if len(before) == len(done.outputs):
                 done.changes = []
                 for number, (old, new) in enumerate(zip(before, done.outputs, strict=True), 1):

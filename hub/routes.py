@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -158,8 +159,10 @@ class _Routes:
                 problems.extend(
                     expression_problems(route.when, codec, place, ("when",), key=key_text((*place.path, "when")))
                 )
+        # Targets that share the types out among them are one target for each message.
+        shared = any(self._same_messages(one, other) for one, other in itertools.combinations(route.to, 2))
         for source in sources:
-            if source.contract.style == "request" and len(route.to) > 1:
+            if source.contract.style == "request" and shared:
                 text = t(
                     f"{source.place} waits for a reply (style: request), so there can be one target only",
                     f"{source.place} 等待应答（style: request），只能有一个目标",
@@ -297,7 +300,7 @@ class _Routes:
         if name:
             where: Origin = origin if route.mapping is None else place
             made = "" if enveloped else target.codec.name
-            problems.extend(self._mapping_problems(name, codec, made, where, "mapping"))
+            problems.extend(self._mapping_problems(name, codec, made, where, "mapping", target.place))
         elif route.mapping is None and codec != target.codec.name and not enveloped:
             text = t(
                 f"{source.place} sends {codec}, {target.place} takes {target.codec.name}, and there is no mapping",
@@ -333,7 +336,10 @@ class _Routes:
                 self._mapping_problems(contract.reply_mapping, codec, source.codec.name, where, "reply_mapping")
             )
 
-    def _mapping_problems(self, name: str, source: str, target: str, origin: Origin, key: str) -> list[Problem]:
+    def _mapping_problems(
+        self, name: str, source: str, target: str, origin: Origin, key: str, place: str = ""
+    ) -> list[Problem]:
+        """``source``, ``target``: the formats wanted; ``place``: the interface the mapping is for, where there is one."""
         if name not in self._mappings:
             try:
                 self._mappings[name] = self._deployment.mappings.get(name)
@@ -344,7 +350,7 @@ class _Routes:
             text = t(f"mapping {name!r}: {found.text}", f"映射 {name!r}：{found.text}")
             return [origin.problem(text, (key,), remedy=found.remedy)]
         remedy = t("choose a mapping that fits", "请选用相符的映射")
-        problems = self._lookup_problems(found, origin, key)
+        problems = self._lookup_problems(found, origin, key, place)
         if found.source_codec and found.source_codec != source:
             text = t(
                 f"mapping {name!r} reads {found.source_codec}, but gets {source}",
@@ -359,7 +365,7 @@ class _Routes:
             problems.append(origin.problem(text, (key,), remedy=remedy))
         return problems
 
-    def _lookup_problems(self, mapping: CompiledMapping, origin: Origin, key: str) -> list[Problem]:
+    def _lookup_problems(self, mapping: CompiledMapping, origin: Origin, key: str, target: str) -> list[Problem]:
         problems = []
         if mapping.lookups and key in ("reply_mapping", "error_mapping"):
             text = t(
@@ -368,12 +374,13 @@ class _Routes:
             )
             problems.append(origin.problem(text, (key,)))
         for lookup in mapping.lookups:
-            bound = self._deployment.outbound.get(lookup.system)
+            asked = lookup.place(target)
+            bound = self._deployment.outbound.get(asked)
             place = f"{lookup.file}:{lookup.line}"
             if lookup.system and bound is None:
                 text = t(
-                    f"{place}: lookup {lookup.name}: there is no {lookup.system}",
-                    f"{place}：查询 {lookup.name}：没有 {lookup.system}",
+                    f"{place}: lookup {lookup.name}: there is no {asked}",
+                    f"{place}：查询 {lookup.name}：没有 {asked}",
                 )
                 remedy = t("name an interface this hub can call: system/interface", "请写本系统可调用的接口：系统/接口")
                 problems.append(origin.problem(text, (key,), remedy=remedy))
@@ -382,8 +389,8 @@ class _Routes:
                 for what, codec in ((t("takes", "接收"), bound.codec.name), (t("answers in", "应答为"), replies)):
                     if codec != lookup.codec:
                         text = t(
-                            f"{place}: lookup {lookup.name} is in {lookup.codec}, but {lookup.system} {what} {codec}",
-                            f"{place}：查询 {lookup.name} 使用 {lookup.codec}，而 {lookup.system} {what} {codec}",
+                            f"{place}: lookup {lookup.name} is in {lookup.codec}, but {asked} {what} {codec}",
+                            f"{place}：查询 {lookup.name} 使用 {lookup.codec}，而 {asked} {what} {codec}",
                         )
                         problems.append(origin.problem(text, (key,), remedy=f"codec: {codec}"))
         return problems
@@ -421,6 +428,8 @@ class _Routes:
                 one, other = routes[earlier], routes[name]
                 if one.when or other.when or not _any_overlap(one.types, other.types):
                     continue
+                if not any(self._same_messages(first, second) for first in one.to for second in other.to):
+                    continue
                 text = t(
                     f"{bound.place} waits for one reply, but route {earlier!r} takes the same messages",
                     f"{bound.place} 只等待一个应答，但路由 {earlier!r} 也处理相同的消息",
@@ -428,6 +437,13 @@ class _Routes:
                 remedy = t("tell them apart by types or when", "请用 types 或 when 加以区分")
                 place = self._loaded.declared[f"routes.{name}"]
                 self._deployment.problems.append(place.problem(text, remedy=remedy))
+
+    def _same_messages(self, first: str, second: str) -> bool:
+        """Whether two targets accept messages of one type."""
+        outbound = self._deployment.outbound
+        if first not in outbound or second not in outbound:
+            return False  # what is wrong with it is told elsewhere
+        return _any_overlap(outbound[first].contract.accepts, outbound[second].contract.accepts)
 
 
 def _is_list(place: Place, path: tuple[str | int, ...]) -> bool:

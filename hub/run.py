@@ -7,22 +7,28 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hub import __version__
 from hub.admin.backend import Backend, NodeBackend
 from hub.admin.front import FrontBackend
-from hub.admin.serve import AdminServer, token_of
+from hub.admin.serve import AdminServer, own_token_of, token_of
+from hub.audit.desk import AuditDesk
+from hub.audit.keeper import AuditKeeper
+from hub.callers.desk import CallerDesk
 from hub.child_process import ChildProcess
 from hub.config import load_config
-from hub.contract import HubConfig
+from hub.contract import HubConfig, SystemConfig
 from hub.deployment import assign_workers, load_deployment
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, salt_of, worker_folder
+from hub.people.opened import open_people
+from hub.people.people import People
 from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
 from hub.store.sealer import Sealer
@@ -113,7 +119,8 @@ async def run_single(config_file: Path, ready: Callable[[Node, str], None] | Non
     try:
         data = data_folder(config_file, hub.hub)
         await _nothing_left_behind(data, 1, store_sealer(hub.hub, config_file.parent))
-        return await _run_node(config_file, stop, ready, data)
+        keeper = AuditKeeper(config_file, hub.hub, data)
+        return await _run_node(config_file, stop, ready, data, keeper)
     finally:
         lock.release()
 
@@ -125,14 +132,22 @@ def _own(data: Path) -> FolderLock:
 
 
 async def _run_node(
-    config_file: Path, stop: asyncio.Event, ready: Callable[[Node, str], None] | None, data: Path
+    config_file: Path, stop: asyncio.Event, ready: Callable[[Node, str], None] | None, data: Path, keeper: AuditKeeper
 ) -> int:
     node = Node(config_file)
-    await node.start()
+    await keeper.start(__version__)
+    try:
+        await node.start()
+    except BaseException:
+        await keeper.stop()
+        raise
     _calm_collector()
     config = node.deployment.config
     backend = NodeBackend(node)
-    admin = AdminServer(backend, token_of(config.admin, config_file, data_folder(config_file, config)))
+    backend.audit = AuditDesk(keeper, config)
+    backend.callers = CallerDesk(config, config_file.parent, data)
+    people = await _people(config_file, config, data, backend, lambda: node.deployment.config.systems)
+    admin = AdminServer(backend, own_token_of(config.admin, config_file, data), config.admin.proxies)
     watching = _watch(config_file, config, backend)
     try:
         await admin.listen(config.admin.host, config.admin.port)
@@ -143,15 +158,53 @@ async def _run_node(
     finally:
         await _end(watching)
         await admin.stop()
+        await people.close()
+        backend.callers.close()
         await node.stop()
+        await keeper.stop()
     return 0
+
+
+async def _people(
+    config_file: Path,
+    config: HubConfig,
+    data: Path,
+    backend: Backend,
+    systems: Callable[[], Mapping[str, SystemConfig]],
+) -> People:
+    """Those who may look at and change this hub, in the one process they talk to."""
+    backend.people = await open_people(config, config_file.parent, data, systems=systems, send=backend.send)
+    return backend.people
+
+
+class _Systems:
+    """The systems of the configuration as the workers have it."""
+
+    def __init__(self, config_file: Path, config: HubConfig) -> None:
+        self._file = config_file
+        self.present: Mapping[str, SystemConfig] = config.systems
+
+    def read(self) -> None:
+        """The workers have read it anew."""
+        self.present = load_config(self._file).hub.systems
 
 
 def _watch(config_file: Path, config: HubConfig, backend: Backend) -> asyncio.Task[None] | None:
     """Take up saved changes of the configuration, unless it says not to."""
     if not config.watch:
         return None
-    backend.watcher = Watcher(config_file, backend.reload)
+
+    async def reload(actor: str) -> None:
+        try:
+            await backend.reload(actor)
+        except ConfigError as error:
+            if backend.audit is not None:
+                await backend.audit.refused(
+                    actor, "config.reload", config_file.name, {"problems": len(error.problems)}, "refused"
+                )
+            raise
+
+    backend.watcher = Watcher(config_file, reload)
     return asyncio.create_task(backend.watcher.run(), name="file watcher")
 
 
@@ -266,7 +319,9 @@ async def _supervise(
         )
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    keeper = AuditKeeper(config_file, config, data)
     token = token_of(config.admin, config_file, data)
+    await keeper.start(__version__, workers)
     children = [_Child(config_file, worker, workers) for worker in range(workers)]
     keepers = [asyncio.create_task(child.keep(stop)) for child in children]
     stopping = asyncio.create_task(_wait(stop))
@@ -278,7 +333,12 @@ async def _supervise(
             sockets = {worker: folder / "admin.sock" for worker, folder in folders.items()}
             reader = open_reader(list(folders.values()), store_sealer(config, config_file.parent))
             front = FrontBackend(sockets, reader, token, salt_of(data))
-            admin = AdminServer(front, token)
+            front.audit = AuditDesk(keeper, config)
+            front.callers = CallerDesk(config, config_file.parent, data)
+            systems = _Systems(config_file, config)
+            front.on_reload = systems.read
+            people = await _people(config_file, config, data, front, lambda: systems.present)
+            admin = AdminServer(front, own_token_of(config.admin, config_file, data), config.admin.proxies)
             watching = _watch(config_file, config, front)
             try:
                 await admin.listen(config.admin.host, config.admin.port)
@@ -288,11 +348,14 @@ async def _supervise(
             finally:
                 await _end(watching)
                 await admin.stop()
+                await people.close()
+                front.callers.close()
                 await front.close()
     finally:
         stop.set()
         starting.cancel()
         statuses = await asyncio.gather(*(child.end() for child in children))
         await asyncio.gather(*keepers, return_exceptions=True)
+        await keeper.stop()
         status = next((s for s in statuses if s), 0)
     return status if status >= 0 else os.EX_SOFTWARE

@@ -19,6 +19,7 @@ from typing import Any
 from hub.config import load_config
 from hub.errors import ConfigError, HubError, Problem
 from hub.keys.config import CHANGED
+from hub.privacy.load import SITE_FILE
 
 __all__ = ["WATCHER", "Watcher"]
 
@@ -96,6 +97,7 @@ class Watcher:
         base = self._config_file.parent
         yield str(self._config_file)
         yield str(base / self._loaded.hub.keys.path / CHANGED)
+        yield str(base / SITE_FILE)
         for pattern in self._loaded.hub.include:
             yield from glob.glob(str(base / pattern), recursive=True)
         for folder in self._loaded.plugin_folders:

@@ -18,6 +18,7 @@ from adapters.dicom.model import dumps, read_json
 from adapters.dicomweb.receiver import DicomWebReceiver, Resource
 from adapters.dicomweb.retrieval import Fetched, accepted, send_metadata, send_objects
 from adapters.dicomweb.search import LEVELS, results_of, search_of, with_address
+from adapters.http.auth import caller_of
 from adapters.http.problem import SERVER, Refusal, problem_of, problem_response, retry_headers, target_code
 from hub.api import HubError, Receipt
 from hub.i18n import t
@@ -151,6 +152,7 @@ class LookupReceiver(DicomWebReceiver):
                 future.set_result(receipt)
 
         params = {"service": service, "User-Agent": mask_text(request.headers.get("User-Agent", "")[:200])}
+        params |= caller_of(request)
         self._intake.submit(
             self._bound, dumps(message), done, remote=request.remote or "", control_id="", params=params
         )

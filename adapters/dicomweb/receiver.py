@@ -42,7 +42,7 @@ class DicomWebReceiver(Receiver):
         self._intake = intake
         self._servers = servers
         self._options = options
-        self._gate = Gate(options.auth)
+        self._gate = Gate(options.auth, bound)
         self._allow = AllowList(options.allow)
         self._routes = [
             Route(f"{bound.place}#{number}", options.path + path, (method,), self._answering(answer))
@@ -72,6 +72,7 @@ class DicomWebReceiver(Receiver):
                 code="dicom.contract",
                 remedy=t("correct the interface in plugin.yaml", "请更正 plugin.yaml 中的接口"),
             )
+        self._gate.ready()
         self._stopping = False
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="dicomweb")
         server = self._servers.server(self._options)
@@ -146,7 +147,7 @@ class DicomWebReceiver(Receiver):
     def _admit(self, request: web.BaseRequest) -> None:
         if not self._allow.permits(request.remote or ""):
             raise Refusal(403, "http.address", ("this address may not call the interface", "该地址不允许调用此接口"))
-        self._gate.check(request.headers)
+        self._gate.admit(request)
         if self._stopping or not self._intake.ready():
             raise Refusal(
                 503,

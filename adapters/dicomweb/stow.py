@@ -13,6 +13,7 @@ from adapters.dicom.objects import IncomingFile, ObjectFolder
 from adapters.dicom.storage import message_of, status_of
 from adapters.dicomweb.answer import Stored, media_type, render, status_of_all
 from adapters.dicomweb.receiver import DicomWebReceiver, Resource
+from adapters.http.auth import caller_of
 from adapters.http.problem import RETRY_AFTER, SERVER, Refusal
 from adapters.http.server import ServerPool
 from hub.api import Bound, HubError, IntakePort, Receipt, StoreBusy
@@ -157,6 +158,7 @@ class StowReceiver(DicomWebReceiver):
                 future.set_result(_named(tree, 0 if receipt.accepted else status_of(error)))
 
         params = {"service": "STOW-RS", "User-Agent": mask_text(request.headers.get("User-Agent", "")[:200])}
+        params |= caller_of(request)
         self._intake.submit(self._bound, raw, done, remote=request.remote or "", params=params)
         return future
 

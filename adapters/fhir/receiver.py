@@ -236,6 +236,7 @@ class FhirReceiver(HttpService):
             exchange.tree = resource_tree(await self._bodies.read(exchange.request), self._bound.codec)
             check_resource(exchange)
         params = {"interaction": call.interaction, "type": call.type, "id": call.id, "method": exchange.request.method}
+        params |= self._asked(exchange.request)
         try:
             answered = await subscriptions.answer(exchange)
         except StoreBusy as error:
@@ -265,7 +266,7 @@ class FhirReceiver(HttpService):
             if len(value) > _LONGEST_CRITERIA or not value.isprintable():
                 raise Refusal(400, "fhir.criteria", ("the condition is too long or not text", "条件过长或不是文本"))
             found[name] = Confidential(value)
-        found |= self._logged_headers(exchange.request.headers)
+        found |= self._logged_headers(exchange.request.headers) | self._asked(exchange.request)
         found["method"] = exchange.request.method
         return found
 

@@ -26,6 +26,9 @@ class MllpListen(BaseModel):
         description="addresses and networks (CIDR) that may connect, * for everybody; "
         "default: this machine only, and only where host is a loopback address",
     )
+    caller: bool = Field(
+        False, description="only callers of `hub callers`, known by the address in their own allow list"
+    )
     ack: Literal["auto", "original", "enhanced", "none"] = Field(
         "auto",
         description="auto: as MSH-15 and MSH-16 of each message ask; original: always AA, AE or AR; "

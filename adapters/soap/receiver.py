@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from adapters.http.auth import CALLER
 from adapters.http.problem import MOST_FINDINGS, RETRY_AFTER, SERVER, Refusal, problem_of, target_code, wants
+from adapters.http.protected import opened_params, refusal_of, sealed_answer, wire_of
 from adapters.http.server import ServerPool
 from adapters.http.service import HttpService
 from adapters.soap.acknowledge import MCCI, fill, mcci
@@ -18,7 +20,7 @@ from adapters.soap.fault import FaultRefusal, fault_body, fault_status
 from adapters.soap.names import Version
 from adapters.soap.options import SoapListen
 from adapters.soap.wsdl import WsdlFiles, generated
-from hub.api import Bound, CodecError, IntakePort, Receipt, SendError
+from hub.api import Bound, CodecError, IntakePort, Protection, Receipt, Refused, SendError
 from hub.i18n import language, t
 from hub.ids import id_text
 from hub.masking import mask_text
@@ -67,7 +69,9 @@ class SoapReceiver(HttpService):
             if request.method == "GET":
                 return self._describe(request)
             body = await self._bodies.read(request)
-            receipt = await self._exchange(request, call, body, remote)
+            if self._bound.protection is not None:
+                return await self._protected(self._bound.protection, request, call, body, remote)
+            receipt = await self._exchange(request, call, body, remote, self._params(request))
             return self._told(request, call, receipt)
         except Refusal as refusal:
             kept = body if self._keeps_refused else b""
@@ -78,7 +82,32 @@ class SoapReceiver(HttpService):
             if not self._under_way:
                 self._quiet.set()
 
-    async def _exchange(self, request: web.BaseRequest, call: Call, body: bytes, remote: str) -> Receipt:
+    async def _protected(
+        self, protection: Protection, request: web.BaseRequest, call: Call, body: bytes, remote: str
+    ) -> web.Response:
+        """A call that is opened first; the call log keeps what came."""
+        wire = wire_of(request, body)
+        try:
+            opening = await protection.open_request(wire)
+        except Refused as error:
+            self._intake.refuse(self._bound, body if wire.evidence is None else wire.evidence, error, remote=remote)
+            return self._refusal(request, call, refusal_of(error))
+        receipt = None
+        try:
+            kept = body if wire.evidence is None else wire.evidence
+            params = opened_params(self._params(request), opening, kept, wire.body)
+            receipt = await self._exchange(request, call, wire.body, remote, params)
+        finally:
+            if receipt is None or not receipt.accepted:
+                opening.forget()
+        return await sealed_answer(protection, wire, self._told(request, call, receipt))
+
+    def _params(self, request: web.BaseRequest) -> dict[str, str]:
+        return {**self._logged_headers(request.headers), "path": self._soap.path, **self._asked(request)}
+
+    async def _exchange(
+        self, request: web.BaseRequest, call: Call, body: bytes, remote: str, params: dict[str, str]
+    ) -> Receipt:
         headers = request.headers
         action = headers.get("SOAPAction", "").strip().strip('"')
         arguments = (call, body, headers.get("Content-Type", ""), action)
@@ -86,7 +115,7 @@ class SoapReceiver(HttpService):
             await asyncio.to_thread(self._reader.read, *arguments)
         else:
             self._reader.read(*arguments)
-        params = {**self._logged_headers(headers), **call.variables, "path": self._soap.path}
+        params.update({name: value for name, value in call.variables.items() if name != CALLER or name not in params})
         control_id = headers.get("Idempotency-Key", "")
         if not control_id and call.addressing is not None:
             control_id = call.addressing.message_id[:_LONGEST_KEY]

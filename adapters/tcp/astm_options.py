@@ -84,6 +84,9 @@ class AstmListen(_Protocol):
         description="addresses and networks (CIDR) that may connect, * for everybody; "
         "default: this machine only, and only where host is a loopback address",
     )
+    caller: bool = Field(
+        False, description="only callers of `hub callers`, known by the address in their own allow list"
+    )
     frame_timer: Duration = Field(30.0, gt=0, description="longest wait for the next frame or EOT")
     hold_timer: Duration = Field(
         10.0,

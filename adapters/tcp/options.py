@@ -39,6 +39,9 @@ class TcpListen(BaseModel):
         description="addresses and networks (CIDR) that may connect, * for everybody; "
         "default: this machine only, and only where host is a loopback address",
     )
+    caller: bool = Field(
+        False, description="only callers of `hub callers`, known by the address in their own allow list"
+    )
     framing: FramingOptions
     answers: Answers = Field(
         Answers(),

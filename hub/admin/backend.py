@@ -9,6 +9,9 @@ from typing import Any
 from hub.admin.present import BadQuery, delivery_query, message_query, parse_ids
 from hub.api import Receipt
 from hub.audit import entry as audit_entry
+from hub.audit import sm3
+from hub.audit.desk import AuditDesk
+from hub.callers.desk import CallerDesk
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
 from hub.ids import id_text
@@ -16,10 +19,11 @@ from hub.mapping.tables_unmapped import UNMAPPED
 from hub.message import CheckRecord, CheckVerdict, Delivery, Outcome
 from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
+from hub.people.people import People
 from hub.store.base import StoreReader
 from hub.watch import Watcher
 
-__all__ = ["Backend", "NodeBackend"]
+__all__ = ["MOST", "Backend", "NodeBackend", "ids_of", "most_of", "selection_of"]
 
 #: Most deliveries or messages one request may touch.
 MOST = 100_000
@@ -30,6 +34,9 @@ class Backend(ABC):
 
     reader: StoreReader
     salt: bytes  # of the business keys that are stored as keyed hashes
+    audit: AuditDesk | None = None  # None: a worker, whose supervisor has it
+    callers: CallerDesk | None = None  # None: a worker, whose supervisor has it
+    people: People | None = None  # None: a worker
     watcher: Watcher | None = None  # takes up saved changes of the configuration; None: only reloads asked for do
 
     @abstractmethod
@@ -68,8 +75,12 @@ class Backend(ABC):
     @abstractmethod
     async def reload(self, actor: str) -> dict[str, Any]: ...
 
+    async def archive_audit(self, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
+        """Archive old entries of every worker's chain; for the whole hub only."""
+        raise HubError(t("the trail is archived as a whole", "审计记录只能整体归档"), code="audit.scope")
 
-def _ids(order: dict[str, Any]) -> list[int]:
+
+def ids_of(order: dict[str, Any]) -> list[int]:
     """The ids an order names; none: it has to have a query."""
     ids = order.get("ids") or []
     if not isinstance(ids, list):
@@ -77,7 +88,7 @@ def _ids(order: dict[str, Any]) -> list[int]:
     return parse_ids(ids)
 
 
-def _selection(order: dict[str, Any]) -> dict[str, str]:
+def selection_of(order: dict[str, Any]) -> dict[str, str]:
     """The query of an order, as parameters. An order for everything there is must be a mistake."""
     query = order.get("query") or {}
     if not isinstance(query, dict):
@@ -87,7 +98,7 @@ def _selection(order: dict[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in query.items()}
 
 
-def _most(order: dict[str, Any], default: int) -> int:
+def most_of(order: dict[str, Any], default: int) -> int:
     most = order.get("most", default)
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise BadQuery(t("most: a number from 1", "most：不小于 1 的数"))
@@ -132,9 +143,9 @@ class NodeBackend(Backend):
         if chosen is None:
             raise BadQuery(t(f"{verb!r} is none of {', '.join(VERBS)}", f"{verb!r} 不在 {', '.join(VERBS)} 之中"))
         operations = self._node.operations
-        ids = _ids(order)
+        ids = ids_of(order)
         if not ids:
-            ids = await operations.select(delivery_query(_selection(order)), _most(order, MOST))
+            ids = await operations.select(delivery_query(selection_of(order)), most_of(order, MOST))
         step = order.get("step", "auto")
         if step not in ("auto", "map", "send"):
             raise BadQuery(t("step: auto, map or send", "step：auto、map 或 send"))
@@ -156,9 +167,9 @@ class NodeBackend(Backend):
         name = str(order.get("mapping", ""))
         mapping = node.deployment.mappings.get(name) if name else None
         dry = bool(order.get("dry_run", True))
-        ids = _ids(order)
+        ids = ids_of(order)
         if not ids:
-            found = replayer.select(message_query(_selection(order), self.salt), _most(order, 1000))
+            found = replayer.select(message_query(selection_of(order), self.salt), most_of(order, 1000))
             ids = sorted([i async for i in found])  # found newest first, sent in the order of arrival
         results = []
         made: list[Delivery] = []
@@ -194,10 +205,10 @@ class NodeBackend(Backend):
     async def rerun(self, order: dict[str, Any], actor: str) -> dict[str, Any]:
         """Check stored messages by the rules of today and keep the new reports."""
         node = self._node
-        ids = _ids(order)
+        ids = ids_of(order)
         if not ids:
-            chosen = message_query(_selection(order), self.salt)
-            ids = sorted([i async for i in node.replayer().select(chosen, _most(order, MOST))])
+            chosen = message_query(selection_of(order), self.salt)
+            ids = sorted([i async for i in node.replayer().select(chosen, most_of(order, MOST))])
         missing = bool(order.get("missing", False))
         counts = dict.fromkeys(("checked", "marked", "failed", "not_checked", "skipped"), 0)
         for message_id in ids:
@@ -218,6 +229,8 @@ class NodeBackend(Backend):
             raise BadQuery(
                 t(f"no inbound interface {place!r}; there are: {known}", f"没有接收接口 {place!r}；现有：{known}")
             )
+        told = {"bytes": len(raw), "sm3": sm3(raw)}
+        await self._node.store.apply(audit=audit_entry(actor, "message.send", place, told, ""))
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._node.intake.submit(bound, raw, answer.set_result, remote=f"admin:{actor}")
         receipt = await asyncio.shield(answer)  # the future must outlive a caller that went away
@@ -226,7 +239,7 @@ class NodeBackend(Backend):
         if receipt.outcome is Outcome.REFUSED:
             raise StoreBusy(t("not accepted", "未接收"))
         detail = {"message": id_text(receipt.message_id), "outcome": receipt.outcome.word}
-        await self._node.store.apply(audit=audit_entry(actor, "message.send", place, detail, ""))
+        await self._node.store.apply(audit=audit_entry(actor, "message.sent", place, detail, ""))
         reply = receipt.reply.decode("utf-8", "replace") if receipt.reply is not None else None
         return {
             "message_id": id_text(receipt.message_id),
@@ -238,8 +251,9 @@ class NodeBackend(Backend):
 
     async def poll(self, place: str, actor: str) -> dict[str, Any]:
         """Read a source now, whatever its schedule says."""
+        if place in self._node.receivers:
+            await self._node.store.apply(audit=audit_entry(actor, "interface.poll", place, {}, ""))
         self._node.run_now(place)
-        await self._node.store.apply(audit=audit_entry(actor, "interface.poll", place, {}, ""))
         return {"place": place, "asked": True}
 
     async def probe(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -251,3 +265,9 @@ class NodeBackend(Backend):
             return await self._node.reload(actor)
         except OSError as error:
             raise HubError(str(error), code="config.unreadable") from error
+
+    async def archive_audit(self, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
+        """Move old entries of the worker's chain into archives."""
+        days = order.get("older_than_days")
+        done = await self._node.archive_audit(None if days is None else days * 86400.0)
+        return [done.as_dict()]

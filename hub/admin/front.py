@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +11,10 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from hub.admin.audit import ADDRESS_HEADER
 from hub.admin.backend import Backend
 from hub.admin.present import BadQuery
+from hub.audit import address
 from hub.errors import ConfigError, HubError, Problem, StoreBusy
 from hub.i18n import t
 from hub.ids import parse_id, worker_of
@@ -52,6 +54,7 @@ class FrontBackend(Backend):
     def __init__(self, sockets: Mapping[int, Path], reader: StoreReader, token: str, salt: bytes) -> None:
         self.reader = reader
         self.salt = salt
+        self.on_reload: Callable[[], None] | None = None  # after every worker has read the configuration anew
         self._headers = {"Authorization": f"Bearer {token}"}
         self._sessions = {
             worker: aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), base_url="http://worker")
@@ -65,6 +68,8 @@ class FrontBackend(Backend):
 
     async def _ask(self, worker: int, method: str, path: str, body: bytes | None = None, actor: str = "") -> bytes:
         headers = {**self._headers, **({"X-Actor": actor} if actor else {})}
+        if where := address():
+            headers[ADDRESS_HEADER] = where
         try:
             async with self._sessions[worker].request(method, path, data=body, headers=headers) as response:
                 data = await response.read()
@@ -180,6 +185,11 @@ class FrontBackend(Backend):
         return answer
 
     async def reload(self, actor: str) -> dict[str, Any]:
-        return {
-            str(worker): answer for worker, answer in (await self._all("POST", "/api/v1/reload", b"", actor)).items()
-        }
+        answers = await self._all("POST", "/api/v1/reload", b"", actor)
+        if self.on_reload is not None:
+            await asyncio.to_thread(self.on_reload)
+        return {str(worker): answer for worker, answer in answers.items()}
+
+    async def archive_audit(self, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
+        answers = await self._all("POST", "/api/v1/audit/archive", orjson.dumps(order), actor)
+        return [row for answer in answers.values() for row in answer["archived"]]

@@ -12,9 +12,10 @@ from typing import Any
 from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text, parse_id
-from hub.intake import HASHED_KEYS
-from hub.masking import key_digest, mask
 from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, DeliveryState, Direction, Message, Outcome
+from hub.privacy.screen import Screen, screen
+from hub.privacy.search import stored_key
+from hub.privacy.site import policy
 from hub.store.base import (
     AwaitedQuery,
     CallQuery,
@@ -30,6 +31,7 @@ from hub.store.reports import add_up
 __all__ = [
     "BadQuery",
     "awaited_query",
+    "bodies_json",
     "call_json",
     "call_query",
     "check_json",
@@ -43,12 +45,11 @@ __all__ = [
     "quality_json",
     "quality_span",
     "report_query",
+    "time_ms",
     "when_text",
 ]
 
 _MOST = 1000
-#: Business keys whose values are shown masked unless asked for in the clear.
-_OPEN_KEYS = ("patient_id", "visit", "order", "waybill", "document")
 
 
 class BadQuery(HubError):
@@ -62,13 +63,6 @@ def when_text(micros: int) -> str:
     return datetime.fromtimestamp(micros / 1e6).astimezone().isoformat(timespec="milliseconds") if micros else ""
 
 
-def _keys(keys: Mapping[str, str], clear: bool) -> dict[str, str]:
-    return {
-        key: value if clear or key.startswith(_OPEN_KEYS) or value.startswith("h:") else mask(value)
-        for key, value in keys.items()
-    }
-
-
 def message_row_json(row: MessageRow, *, clear: bool = False) -> dict[str, Any]:
     return {
         "id": id_text(row.id),
@@ -76,7 +70,7 @@ def message_row_json(row: MessageRow, *, clear: bool = False) -> dict[str, Any]:
         "source": row.source,
         "type": row.type,
         "control_id": row.control_id,
-        "keys": _keys(row.keys, clear),
+        "keys": screen(clear).keys(row.keys),
         "size": row.size,
         "conflict": row.conflict,
         "causation": id_text(row.causation) if row.causation else "",
@@ -93,7 +87,7 @@ def message_json(message: Message, *, clear: bool = False) -> dict[str, Any]:
         "type": message.type,
         "control_id": message.control_id,
         "codec": message.codec,
-        "keys": _keys(message.keys, clear),
+        "keys": screen(clear).keys(message.keys),
         "size": len(message.raw),
         "content_hash": message.content_hash.hex(),
         "conflict": message.conflict,
@@ -113,23 +107,37 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         "next_at": when_text(delivery.next_at),
         "updated_at": when_text(delivery.updated_at),
         "step": delivery.step,
-        "reason": delivery.reason,
+        "reason": screen().text(delivery.reason),
         "parent": id_text(delivery.parent) if delivery.parent else "",
         "part": delivery.part,
         "parts": delivery.parts,
     }
 
 
-def _body(data: bytes | None) -> dict[str, str] | None:
-    if data is None:
-        return None
-    try:
-        return {"text": data.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode("ascii")}
+def _body(data: bytes | None, seen: Screen) -> dict[str, str] | None:
+    if data is not None and seen.view.open:
+        try:
+            return {"text": data.decode("utf-8")}
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(data).decode("ascii")}
+    return seen.body(data)
 
 
-def call_json(call: CallRecord, *, bodies: bool = False) -> dict[str, Any]:
+def bodies_json(
+    message: Message, *calls: list[CallRecord], clear: bool = False
+) -> tuple[dict[str, str] | None, list[list[dict[str, Any]]]]:
+    """What a message says, and lists of calls with their bodies, masked unless ``clear``."""
+    seen = screen(clear)
+    seen.know(message.codec, message.raw)
+    body = _body(message.raw, seen)
+    return body, [[call_json(call, bodies=True, seen=seen) for call in some] for some in calls]
+
+
+def call_json(
+    call: CallRecord, *, bodies: bool = False, clear: bool = False, seen: Screen | None = None
+) -> dict[str, Any]:
+    """A row of the call log; with ``bodies`` what was sent and answered, masked unless ``clear``. ``seen``: a screen that knows the message."""
+    seen = seen or screen(clear)
     out: dict[str, Any] = {
         "id": id_text(call.id),
         "at": when_text(call.at),
@@ -137,21 +145,21 @@ def call_json(call: CallRecord, *, bodies: bool = False) -> dict[str, Any]:
         "place": call.place,
         "outcome": call.outcome.word,
         "code": call.code,
-        "error": call.error,
+        "error": seen.text(call.error),
         "took_ms": round(call.took_us / 1000, 3),
         "attempt": call.attempt,
         "message_id": id_text(call.message_id) if call.message_id else "",
         "delivery_id": id_text(call.delivery_id) if call.delivery_id else "",
         "remote": call.remote,
-        "params": call.params,
+        "params": seen.params(call.params),
         "mapping": call.mapping,
         "plugin": call.plugin,
     }
     if call.check is not None:
         out["validation"] = check_json(call.check)
     if bodies:
-        out["request"] = _body(call.request)
-        out["response"] = _body(call.response)
+        out["request"] = _body(call.request, seen)
+        out["response"] = _body(call.response, seen)
     return out
 
 
@@ -233,7 +241,7 @@ def parse_ids(texts: list[Any]) -> list[int]:
         raise BadQuery(str(error)) from error
 
 
-def _time(value: str, name: str) -> int:
+def time_ms(value: str, name: str) -> int:
     """Milliseconds since the epoch: ISO 8601 (local time when it names no zone), or ``-15m`` before now."""
     if not value:
         return 0
@@ -272,18 +280,12 @@ def _id(params: Mapping[str, str], name: str) -> int:
     return parse_ids([params[name]])[0] if params.get(name) else 0
 
 
-def _looked_for(name: str, value: str, salt: bytes) -> str:
-    """Of an ID number only the keyed hash is indexed, so that is what has to be looked for."""
-    hashed = name.endswith(HASHED_KEYS) and not value.startswith("h:")
-    return key_digest(value, salt) if hashed else value
-
-
 def message_query(params: Mapping[str, str], salt: bytes) -> MessageQuery:
     """A search from parameters; business keys are given as ``key.NAME=value``. ``salt`` is that of the hashed keys."""
     keys = {name[4:]: value for name, value in params.items() if name.startswith("key.") and value}
     return MessageQuery(
-        since_ms=_time(params.get("since", ""), "since"),
-        until_ms=_time(params.get("until", ""), "until"),
+        since_ms=time_ms(params.get("since", ""), "since"),
+        until_ms=time_ms(params.get("until", ""), "until"),
         system=params.get("system", ""),
         source=params.get("source", ""),
         type=params.get("type", ""),
@@ -292,7 +294,7 @@ def message_query(params: Mapping[str, str], salt: bytes) -> MessageQuery:
         state=_word(DeliveryState, params["state"], "state") if params.get("state") else None,
         target=params.get("target", ""),
         route=params.get("route", ""),
-        keys={name: _looked_for(name, value, salt) for name, value in keys.items()},
+        keys={name: stored_key(policy(), salt, name, value) for name, value in keys.items()},
         text=params.get("text", ""),
         conflict=True if params.get("conflict") in ("1", "true") else None,
         before=_id(params, "before"),
@@ -306,8 +308,8 @@ def delivery_query(params: Mapping[str, str]) -> DeliveryQuery:
         states=tuple(_word(DeliveryState, s, "state") for s in states),
         target=params.get("target", ""),
         route=params.get("route", ""),
-        since_ms=_time(params.get("since", ""), "since"),
-        until_ms=_time(params.get("until", ""), "until"),
+        since_ms=time_ms(params.get("since", ""), "since"),
+        until_ms=time_ms(params.get("until", ""), "until"),
         reason=params.get("reason", ""),
         before=_id(params, "before"),
         limit=_limit(params),
@@ -321,8 +323,8 @@ def report_query(params: Mapping[str, str]) -> ReportQuery:
         place=params.get("place", ""),
         verdicts=tuple(_word(CheckVerdict, v, "verdict") for v in verdicts),
         rule=params.get("rule", ""),
-        since_ms=_time(params.get("since", ""), "since"),
-        until_ms=_time(params.get("until", ""), "until"),
+        since_ms=time_ms(params.get("since", ""), "since"),
+        until_ms=time_ms(params.get("until", ""), "until"),
         before=_id(params, "before"),
         limit=_limit(params),
     )
@@ -340,8 +342,8 @@ def awaited_query(params: Mapping[str, str]) -> AwaitedQuery:
 
 def quality_span(params: Mapping[str, str]) -> tuple[int, int]:
     """(since, until) in milliseconds; without ``since`` the last seven days."""
-    since = _time(params.get("since", "") or "-7d", "since")
-    return since, _time(params.get("until", ""), "until")
+    since = time_ms(params.get("since", "") or "-7d", "since")
+    return since, time_ms(params.get("until", ""), "until")
 
 
 def call_query(params: Mapping[str, str]) -> CallQuery:
@@ -352,8 +354,8 @@ def call_query(params: Mapping[str, str]) -> CallQuery:
         place=params.get("place", ""),
         direction=_word(Direction, params["direction"], "direction") if params.get("direction") else None,
         outcomes=tuple(_word(Outcome, o, "outcome") for o in outcomes),
-        since_ms=_time(params.get("since", ""), "since"),
-        until_ms=_time(params.get("until", ""), "until"),
+        since_ms=time_ms(params.get("since", ""), "since"),
+        until_ms=time_ms(params.get("until", ""), "until"),
         before=_id(params, "before"),
         limit=_limit(params),
         bodies=params.get("bodies") in ("1", "true"),

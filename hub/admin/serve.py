@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -16,14 +17,21 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.secrets import made_once, resolve
 
-__all__ = ["AdminServer", "token_of"]
+__all__ = ["AdminServer", "own_token_of", "token_of"]
 
 
 def token_of(config: AdminConfig, config_file: Path, data: Path) -> str:
     """The admin token: the configured secret, else one made at first start, in a file only its owner can read."""
+    if config.token == "off":  # noqa: S105 - no token at all, but for the processes of one hub among themselves
+        return made_once(data / "workers.token", lambda: secrets.token_urlsafe(32).encode() + b"\n").decode().strip()
     if config.token:
         return resolve(config.token, config_file.parent).reveal()
     return made_once(data / "admin.token", lambda: secrets.token_urlsafe(32).encode() + b"\n").decode().strip()
+
+
+def own_token_of(config: AdminConfig, config_file: Path, data: Path) -> str:
+    """The token of the port people use; "" when it is switched off."""
+    return "" if config.token == "off" else token_of(config, config_file, data)  # noqa: S105 - a word of the configuration
 
 
 def _ours(record: logging.LogRecord) -> bool:
@@ -38,9 +46,9 @@ _log.addFilter(_ours)
 class AdminServer:
     """One listening admin API."""
 
-    def __init__(self, backend: Backend, token: str) -> None:
+    def __init__(self, backend: Backend, token: str, proxies: Sequence[str] = ()) -> None:
         # Access log off: the audit trail says who did what, and a log line per probe helps nobody.
-        self._runner = web.AppRunner(make_app(backend, token), access_log=None, logger=_log)
+        self._runner = web.AppRunner(make_app(backend, token, proxies), access_log=None, logger=_log)
         self.address = ""
 
     async def listen(self, host: str, port: int) -> None:

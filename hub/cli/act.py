@@ -11,7 +11,7 @@ import typer
 from rich.progress import track
 
 from hub.admin.present import delivery_json, delivery_query, message_query, parse_ids
-from hub.cli.common import DEFAULT_CONFIG, AsJson, Config, Limit, Site, ask, console, emit, read, site, table
+from hub.cli.common import DEFAULT_CONFIG, AsJson, Clear, Config, Limit, Site, ask, console, emit, read, site, table
 from hub.errors import HubError
 from hub.i18n import t
 from hub.message import Delivery
@@ -197,6 +197,7 @@ def replay(
         typer.Option("--dry-run/--send", help=t("only compare, or send the results as well", "只比较，或同时发送结果")),
     ] = True,
     why: Annotated[str, typer.Option(help=t("reason, for the audit trail", "理由，记入审计"))] = "",
+    clear: Clear = False,
     as_json: AsJson = False,
 ) -> None:
     where = site(config)
@@ -215,7 +216,7 @@ def replay(
                 )
             )
         message_query(order["query"], where.salt)
-    answer = replay_here(where, order) if dry_run else ask(where, "POST", "/api/v1/replay", body=order)
+    answer = replay_here(where, order, clear=clear) if dry_run else ask(where, "POST", "/api/v1/replay", body=order)
     if as_json:
         return emit(answer)
     same = sum(1 for r in answer["results"] if r["same"])
@@ -236,7 +237,7 @@ def replay(
     )
 
 
-def replay_here(where: Site, order: dict[str, Any]) -> dict[str, Any]:
+def replay_here(where: Site, order: dict[str, Any], *, clear: bool = False) -> dict[str, Any]:
     """A dry run needs no running hub: the files as they are now, the messages as they are stored."""
     from hub.delivery.lookup_readings import Readings
     from hub.delivery.plan import Plan
@@ -260,7 +261,9 @@ def replay_here(where: Site, order: dict[str, Any]) -> dict[str, Any]:
         for number in track(
             numbers, t("replaying", "重放中"), console=console, transient=True, disable=len(numbers) < 50
         ):
-            results += [r.as_dict() for r in await replayer.run(number, target=order["target"], mapping=mapping)]
+            results += [
+                r.as_dict(clear=clear) for r in await replayer.run(number, target=order["target"], mapping=mapping)
+            ]
         return results
 
     return {"dry_run": True, "results": read(where, question), "made": []}

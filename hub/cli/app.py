@@ -6,7 +6,25 @@ import sys
 
 import typer
 
-from hub.cli import act, callbacks, keys, look, mapping, quality, quality_report, serve, store, tables
+from hub.cli import (
+    act,
+    audit,
+    callbacks,
+    callers,
+    catalog,
+    keys,
+    look,
+    mapping,
+    new,
+    personal,
+    quality,
+    quality_report,
+    security,
+    serve,
+    store,
+    tables,
+    users,
+)
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
@@ -40,11 +58,19 @@ app.command("probe", help=look.PROBE_HELP)(look.probe)
 app.command("dead", help=act.DEAD_HELP)(act.dead)
 app.command("replay", help=act.REPLAY_HELP)(act.replay)
 app.command("reload", help=act.RELOAD_HELP)(act.reload)
-app.command("audit", help=look.AUDIT_HELP)(look.audit)
+app.command("export", help=personal.EXPORT_HELP)(personal.export)
+app.command("anonymise", help=personal.ANONYMISE_HELP)(personal.anonymise)
+app.command("audit", help=audit.AUDIT_HELP)(audit.audit)
+app.command("sbom", help=security.SBOM_HELP)(security.sbom)
+app.command("catalog", help=catalog.CATALOG_HELP)(catalog.catalog)
+app.add_typer(new.app, name="new")
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(callers.app, name="callers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(store.app, name="store")
 app.add_typer(tables.app, name="tables")
+app.add_typer(users.app, name="users")
+app.add_typer(users.approvals, name="approvals")
 quality.app.command("report", help=quality_report.REPORT_HELP)(quality_report.report)
 quality.app.command("rerun", help=quality_report.RERUN_HELP)(quality_report.rerun)
 app.add_typer(quality.app, name="quality")

@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.admin.serve import token_of
+from hub.cli.audit_reads import recorded
 from hub.config import load_config
 from hub.contract import HubConfig
-from hub.deployment import use_crypto
+from hub.deployment import use_crypto, use_privacy
 from hub.errors import ConfigError, HubError
 from hub.i18n import set_language, t
 from hub.node import data_folder, salt_of
@@ -73,6 +74,7 @@ class Site:
             set_language(self.config.language)
         self.data = data_folder(self.file, self.config)
         use_crypto(self.config, self.file.parent)
+        use_privacy(self.file, self.config)
 
     @property
     def salt(self) -> bytes:
@@ -100,7 +102,8 @@ def site(config: Path) -> Site:
 def read(where: Site, question: Callable[[StoreReader], Awaitable[T]]) -> T:
     """Ask the store; works beside a running hub and without one."""
 
-    return read_folders(where, where.folders(), question)
+    folders = where.folders()
+    return recorded(where.data, lambda: read_folders(where, folders, question))
 
 
 def read_folders(where: Site, folders: Sequence[Path], question: Callable[[StoreReader], Awaitable[T]]) -> T:
@@ -116,8 +119,21 @@ def read_folders(where: Site, folders: Sequence[Path], question: Callable[[Store
     return asyncio.run(go())
 
 
-def ask(where: Site, method: str, path: str, *, query: dict[str, Any] | None = None, body: Any = None) -> Any:
-    """One call to the running hub's admin API."""
+def _token(where: Site) -> str:
+    """``TONGQU_TOKEN``, e.g. a personal API token, or else the hub's own."""
+    given = os.environ.get("TONGQU_TOKEN", "")
+    if not given and where.config.admin.token == "off":  # noqa: S105 - a word of the configuration
+        raise HubError(
+            t("the hub has no token of its own (admin.token: off)", "枢纽未启用自有令牌（admin.token: off）"),
+            remedy=t("set TONGQU_TOKEN to a personal API token", "请将 TONGQU_TOKEN 设为个人 API 令牌"),
+        )
+    return given or token_of(where.config.admin, where.file, where.data)
+
+
+def ask(
+    where: Site, method: str, path: str, *, query: dict[str, Any] | None = None, body: Any = None, token: str = ""
+) -> Any:
+    """One call to the running hub's admin API; ``token``: that of a session instead of the hub's own."""
     admin = where.config.admin
     host = "127.0.0.1" if admin.host in ("0.0.0.0", "::") else admin.host  # noqa: S104 - compared, not bound
     url = os.environ.get("TONGQU_ADMIN_URL") or f"http://{host}:{admin.port}"
@@ -125,7 +141,7 @@ def ask(where: Site, method: str, path: str, *, query: dict[str, Any] | None = N
         path += "?" + urllib.parse.urlencode({k: v for k, v in query.items() if v not in ("", None)})
     data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
     request = urllib.request.Request(url + path, data=data, method=method)  # noqa: S310 - http to our own hub
-    request.add_header("Authorization", f"Bearer {token_of(admin, where.file, where.data)}")
+    request.add_header("Authorization", f"Bearer {token or _token(where)}")
     request.add_header("X-Actor", os.environ.get("TONGQU_ACTOR") or getpass.getuser())
     try:
         with urllib.request.urlopen(request, timeout=600) as response:  # noqa: S310

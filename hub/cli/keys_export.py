@@ -11,6 +11,7 @@ import typer
 
 from hub.cli.common import DEFAULT_CONFIG, AsJson, Config, console, emit, site
 from hub.cli.keys_open import Versioned, Why, actor, name_version, opened, orders, read_file
+from hub.cli.users import approver
 from hub.errors import HubError
 from hub.i18n import t
 from hub.keys.opened import master_source
@@ -87,7 +88,9 @@ def master_rotate(
     where = site(config)
     following = master_source(to, where.file.parent) if to else None
     with opened(where) as store:
-        count = Orders(store, actor=actor()).rotate_master(where.config.keys.cipher, to=following, reason=reason)
+        count = Orders(store, actor=actor(), approve=approver(where)).rotate_master(
+            where.config.keys.cipher, to=following, reason=reason
+        )
     if as_json:
         return emit({"sealed": count, "master": to or where.config.keys.master})
     console.print(t(f"sealed anew: {count}", f"已重新密封：{count}"), markup=False)

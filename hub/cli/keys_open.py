@@ -40,8 +40,11 @@ def actor() -> str:
 
 @contextmanager
 def orders(config: Path) -> Iterator[Orders]:
-    with opened(site(config)) as store:
-        yield Orders(store, actor=actor())
+    from hub.cli.users import approver  # it needs what is here
+
+    where = site(config)
+    with opened(where) as store:
+        yield Orders(store, actor=actor(), approve=approver(where))
 
 
 def name_version(text: str) -> tuple[str, int]:

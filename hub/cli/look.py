@@ -1,8 +1,9 @@
-"""Commands that only look: ``status``, ``probe``, ``plugins``, ``messages``, ``show``, ``calls``, ``verify-ledger``, ``audit``."""
+"""Commands that only look: ``status``, ``probe``, ``plugins``, ``messages``, ``show``, ``calls``, ``verify-ledger``."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -11,6 +12,7 @@ from rich.progress import Progress
 
 from hub.admin.chains import chain_json
 from hub.admin.present import (
+    bodies_json,
     call_json,
     call_query,
     delivery_json,
@@ -20,7 +22,7 @@ from hub.admin.present import (
     message_row_json,
     parse_ids,
 )
-from hub.audit import verify as verify_audit
+from hub.cli.audit import audit_troubles
 from hub.cli.callbacks import print_chain
 from hub.cli.common import (
     DEFAULT_CONFIG,
@@ -32,7 +34,6 @@ from hub.cli.common import (
     console,
     emit,
     read,
-    read_folders,
     site,
     table,
 )
@@ -65,11 +66,6 @@ LEDGER_HELP = t(
     "Prove from the store that nothing vanished; status 1 when it does not balance.",
     "据存储证明没有消息丢失；不平时退出码为 1。",
 )
-AUDIT_HELP = t(
-    "The audit trail; --verify checks that no entry was altered, removed or reordered.",
-    "审计记录；--verify 检查有无改动、删除或调序。",
-)
-
 PROBE_HELP = t(
     "Test the connections of a system, or of one interface, without side effects; status 1 when one fails. Example: hub probe his",
     "测试某系统或某接口的连接，不产生副作用；有失败时退出码为 1。例：hub probe his",
@@ -115,6 +111,8 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         return emit(answer)
     for problem in answer["not_taken_over"]:
         text = t("saved, but not taken over: ", "已保存但未生效：") + str(Problem(**problem))
+        console.print(text, style="red", markup=False)
+    for text in audit_troubles(answer):
         console.print(text, style="red", markup=False)
     for worker in answer["workers"]:
         figures = worker["figures"]
@@ -205,8 +203,18 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             console.print(f"{problem['severity']}: {problem['file']} {problem['key']}: {problem['text']}", markup=False)
 
 
-def plugins(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def plugins(
+    config: Config = DEFAULT_CONFIG,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help=t("their levels, and what is missing for the next", "质量等级及升级所缺")),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     from hub.deployment import load_deployment
+
+    if quality:
+        return _plugin_qualities(site(config).file, as_json)
 
     deployment = load_deployment(site(config).file)
     rows = deployment.plugin_list()
@@ -229,6 +237,18 @@ def plugins(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     )
     for problem in deployment.problems:
         console.print(f"{problem.severity}: {problem}", markup=False)
+
+
+def _plugin_qualities(config_file: Path, as_json: bool) -> None:
+    from hub.plugin_quality import qualities
+
+    found = qualities(config_file)
+    if as_json:
+        return emit({"plugins": [quality.as_dict() for quality in found.values()]})
+    table(
+        [t("plugin", "插件"), t("level", "等级"), t("missing for the next level", "升级所缺")],
+        [[name, quality.level or "–", "; ".join(quality.missing)] for name, quality in found.items()],
+    )
 
 
 def messages(
@@ -264,7 +284,7 @@ def messages(
             raise HubError(t(f"--key {pair}: write name=value", f"--key {pair}：请写成 名=值"))
         params[f"key.{name}"] = value
     where = site(config)
-    query = message_query(params, where.salt)
+    query = message_query(params, where.salt if key else b"")
 
     async def question(reader: StoreReader) -> SearchPage:
         return await reader.search(query)
@@ -332,12 +352,14 @@ def show(
     message, deliveries, calls, shared, chain = read(site(config), question)
     if message is None:
         raise HubError(t(f"there is no message {message_id}", f"没有消息 {message_id}"))
+    body, bodies = bodies_json(message, calls, shared, clear=clear)
     out: dict[str, Any] = {
         **message_json(message, clear=clear),
+        "body": body,
         "chain": chain_json(chain),
         "deliveries": [delivery_json(d) for d in deliveries],
-        "calls": [call_json(c, bodies=clear) for c in calls],
-        "shared_calls": [call_json(c, bodies=clear) for c in shared],
+        "calls": bodies[0],
+        "shared_calls": bodies[1],
     }
     if as_json:
         return emit(out)
@@ -354,6 +376,8 @@ def show(
     for call in out["calls"]:
         if "validation" in call:
             _findings(call["place"], call["validation"])
+    for line in "".join((body or {}).get(key, "") for key in ("text", "withheld", "base64")).splitlines():
+        console.print("".join(c if c.isprintable() or c == "\t" else "·" for c in line), markup=False)
 
 
 def _deliveries(rows: list[dict[str, Any]]) -> None:
@@ -433,6 +457,9 @@ def calls(
     until: _Until = "",
     before: Annotated[str, typer.Option(help=t("only older than this id", "仅早于此编号的"))] = "",
     limit: Limit = 50,
+    bodies: Annotated[
+        bool, typer.Option("--bodies", help=t("with what was sent and answered (--json)", "含收发内容（--json）"))
+    ] = False,
     clear: Clear = False,
     as_json: AsJson = False,
 ) -> None:
@@ -446,14 +473,14 @@ def calls(
             "until": until,
             "before": before,
             "limit": str(limit),
-            "bodies": "1" if clear else "",
+            "bodies": "1" if clear or bodies else "",
         }
     )
 
     async def question(reader: StoreReader) -> list[CallRecord]:
         return await reader.calls(query)
 
-    rows = [call_json(c, bodies=clear) for c in read(site(config), question)]
+    rows = [call_json(c, bodies=clear or bodies, clear=clear) for c in read(site(config), question)]
     if as_json:
         return emit({"calls": rows})
     _calls(rows)
@@ -512,36 +539,4 @@ def verify_ledger(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> N
             + verdict
         )
     if not report.balanced:
-        sys.exit(1)
-
-
-def audit(
-    config: Config = DEFAULT_CONFIG,
-    verify: Annotated[bool, typer.Option("--verify", help=t("check the chain", "校验链"))] = False,
-    as_json: AsJson = False,
-) -> None:
-    where = site(config)
-    entries: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for folder in where.folders():
-
-        async def question(reader: StoreReader) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = []
-            while page := await reader.audit(found[-1]["seq"] if found else 0):
-                found += page
-            return found
-
-        chain = read_folders(where, [folder], question)
-        problems += [f"{folder.name}: {p}" for p in verify_audit(chain)] if verify else []
-        entries += [{"worker": folder.name, **e} for e in chain]
-    if as_json:
-        emit({"entries": entries, "problems": problems})
-    else:
-        for entry in entries:
-            console.print(f"{entry['worker']} {entry['seq']} {entry['entry']}", markup=False)
-        for problem in problems:
-            console.print(f"! {problem}", markup=False)
-        if verify and not problems:
-            console.print(t(f"{len(entries)} entries, the chain is whole", f"{len(entries)} 条记录，链完整"))
-    if problems:
         sys.exit(1)

@@ -56,7 +56,24 @@ def run(
     sys.exit(start_loop(lambda: run_single(where.file, lambda node, address: say(address))))
 
 
-def check(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def check(
+    config: Config = DEFAULT_CONFIG,
+    security: Annotated[
+        bool,
+        typer.Option(
+            "--security",
+            help=t(
+                "look for what works but is not safe: TLS, authentication, algorithms, rights, keys; status 1 for a high one",
+                "检查能运行但不安全之处：TLS、认证、算法、权限、密钥；有高级别发现时退出码为 1",
+            ),
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    if security:
+        from hub.cli.security import check_security
+
+        return check_security(config.resolve(), as_json)
     from hub.check import check as run_check
 
     report = run_check(config.resolve())

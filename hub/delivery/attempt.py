@@ -101,6 +101,12 @@ class Attempt:
             else:
                 self.reply = await sender.send(outgoing)
                 self.verdict = plan.classifier.judge(self.reply)
+                if (
+                    mapping is not None
+                    and self.verdict.outcome is Outcome.TRANSIENT
+                    and self.verdict.step == "classify"
+                ):
+                    plan.forget(mapping, delivery, self.started_us)
         except StepError as error:
             self.verdict = Verdict.of_failed_step(error.step, error.error)
             self.check = error.check

@@ -67,6 +67,8 @@ class Classifier:
             return self._by_table(reply.code, reply, reply.error)
         if reply.unavailable:
             return Verdict(Outcome.UNREACHABLE, reply.code, reply.error, "send", reply.retry_after)
+        if reply.ok and not reply.body and self._success is None:
+            return Verdict(Outcome.OK, reply.code)  # HTTP 204: done, and nothing to say
         try:
             tree = self._codec.decode(reply.body, encoding=self._encoding)
         except CodecError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,14 +14,18 @@ from hub.delivery.classify import Verdict
 from hub.delivery.plan import OFF_LOOP_BYTES, World, decode_message
 from hub.errors import HubError
 from hub.i18n import t
-from hub.ids import id_text, parse_id
+from hub.ids import id_text, millis_of, parse_id, worker_of
 from hub.mapping import CompiledMapping, Context
 from hub.mapping.mapping import CompiledLookup
+from hub.mapping.runtime import CHINA
 from hub.masking import mask_text
 from hub.message import Message, Outcome
 from hub.store.base import CallQuery, MessageQuery, StoreReader
 
-__all__ = ["LookupFailed", "Readings"]
+__all__ = ["MOST_SERIALS", "LookupFailed", "Readings"]
+
+#: Messages of one second that have a serial of four digits; those from 9000 on are left for others.
+MOST_SERIALS = 9_000
 
 
 class LookupFailed(Exception):
@@ -54,21 +59,24 @@ class Readings:
             reference = references.get(lookup.name)
             if not asked:
                 values[lookup.name] = None
+            elif lookup.serial and not lookup.store:
+                values[lookup.name] = await self.serial(message)
             elif lookup.store:  # the same at any time: only what was received before counts
                 values[lookup.name], number = await self.from_store(lookup, asked[0], message, context, world)
                 if reference and (not number or id_text(number) != reference):
                     raise _gone(lookup)
             else:
-                bound = world.outbound.get(lookup.system)
-                reply = await self._recorded(lookup, parse_id(reference)) if reference else None
+                place = lookup.place(str(context.variables.get("target", "")))
+                bound = world.outbound.get(place)
+                reply = await self._recorded(place, parse_id(reference)) if reference else None
                 if reply is None or bound is None:
                     raise _gone(lookup)
                 values[lookup.name] = await self.reply(lookup, bound, reply, context)
         return values
 
-    async def _recorded(self, lookup: CompiledLookup, call_id: int) -> bytes | None:
+    async def _recorded(self, place: str, call_id: int) -> bytes | None:
         """The reply of a call in the log."""
-        query = CallQuery(place=lookup.system, before=call_id + 1, limit=1, bodies=True)
+        query = CallQuery(place=place, before=call_id + 1, limit=1, bodies=True)
         return next((c.response for c in await self._reader.calls(query) if c.id == call_id), None)
 
     async def from_store(
@@ -91,16 +99,36 @@ class Readings:
         earlier = await self._reader.message(page.rows[0].id) if page.rows else None
         if earlier is None:
             return None, 0
-        return self._read(lookup, earlier, context, world), earlier.id
+        variables = {"serial": await self.serial(earlier)} if lookup.serial else {}
+        return self._read(lookup, earlier, context, world, variables), earlier.id
 
-    def _read(self, lookup: CompiledLookup, earlier: Message, context: Context, world: World) -> Any:
+    async def serial(self, message: Message) -> dict[str, Any]:
+        """``time``, the second of a message's id, and ``number``, how many ids of messages this worker made before it in that second.
+
+        Messages become visible in the order of their ids, before they are delivered, so the answer never changes. Raises
+        :class:`LookupFailed` when there are too many for a number of four digits.
+        """
+        second = millis_of(message.id) // 1000
+        query = MessageQuery(
+            since_ms=second * 1000, until_ms=(second + 1) * 1000, before=message.id, limit=MOST_SERIALS + 1
+        )
+        page = await self._reader.search(query)
+        number = sum(worker_of(row.id) == worker_of(message.id) for row in page.rows)
+        if len(page.rows) > MOST_SERIALS:
+            text = t(f"more than {MOST_SERIALS} messages in one second", f"同一秒内的消息超过 {MOST_SERIALS} 条")
+            raise LookupFailed(Outcome.FAILED, "lookup.serial", text)
+        return {"time": f"{datetime.fromtimestamp(second, CHINA):%Y%m%d%H%M%S}", "number": number}
+
+    def _read(
+        self, lookup: CompiledLookup, earlier: Message, context: Context, world: World, variables: dict[str, Any]
+    ) -> Any:
         if earlier.codec != lookup.codec:
             text = t(
                 f"lookup {lookup.name} reads {lookup.codec}, the message found is {earlier.codec}",
                 f"查询 {lookup.name} 读取 {lookup.codec}，而找到的消息为 {earlier.codec}",
             )
             raise LookupFailed(Outcome.FAILED, "lookup.codec", text)
-        around = Context(settings=context.settings, message=earlier, now_us=context.now_us)
+        around = Context(settings=context.settings, message=earlier, now_us=context.now_us, variables=variables)
         return lookup.value(decode_message(earlier, world), around)
 
     async def reply(self, lookup: CompiledLookup, bound: Bound, body: bytes, context: Context) -> Any:
@@ -114,7 +142,7 @@ class Readings:
             else:
                 tree = codec.decode(body, encoding=bound.contract.encoding)
         except HubError as error:
-            text = t(f"the reply of {lookup.system}: {error.text}", f"{lookup.system} 的应答：{error.text}")
+            text = t(f"the reply of {bound.place}: {error.text}", f"{bound.place} 的应答：{error.text}")
             raise LookupFailed(Outcome.TRANSIENT, error.code, text) from None
         around = Context(settings=bound.settings, message=context.message, now_us=context.now_us)
         return lookup.value(tree, around)

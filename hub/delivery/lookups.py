@@ -27,7 +27,7 @@ from hub.delivery.plan import OFF_LOOP_BYTES, World, decode_message
 from hub.delivery.rate import TokenBucket
 from hub.errors import SendError
 from hub.i18n import t
-from hub.ids import id_text
+from hub.ids import id_text, millis_of
 from hub.mapping import CompiledMapping, Context
 from hub.mapping.mapping import CompiledLookup
 from hub.masking import mask_text
@@ -112,7 +112,10 @@ class Lookups:
             asked = lookup.ask(tree, context)
             value, reference = None, 0
             if asked and lookup.system:
-                value, reference = await self._from_system(lookup, asked[0], delivery, context)
+                same_for = lookup.same_for(tree, context) if lookup.same_for is not None else None
+                value, reference = await self._from_system(lookup, asked[0], delivery, context, same_for)
+            elif asked and not lookup.store:
+                value = await self._readings.serial(message)
             elif asked:
                 value, reference = await self._readings.from_store(lookup, asked[0], message, context, world)
             found.values[lookup.name] = value
@@ -133,25 +136,25 @@ class Lookups:
     # -- other systems -------------------------------------------------------------------------------------------
 
     async def _from_system(
-        self, lookup: CompiledLookup, request: Any, delivery: Delivery, context: Context
+        self, lookup: CompiledLookup, request: Any, delivery: Delivery, context: Context, same_for: Any
     ) -> tuple[Any, int]:
-        target = self._targets.get(lookup.system)
+        """(the value, the id of the call); a kept reply is used again for the same request, or for the same ``same_for``."""
+        place = lookup.place(delivery.target)
+        target = self._targets.get(place)
         if target is None:
-            text = t(f"{lookup.system} is not configured", f"{lookup.system} 未配置")
+            text = t(f"{place} is not configured", f"{place} 未配置")
             raise LookupFailed(Outcome.TRANSIENT, "lookup.target", text)
         bound = target.plan.bound
         line = self._line(target)
         body = bound.codec.encode(request, encoding=bound.contract.encoding)
-        key = (lookup.system, body)
+        key = (place, body if same_for is None else lookup.name.encode() + b"\0" + orjson.dumps(same_for, default=str))
         kept = self._kept.get(key) if lookup.cache else None
         if kept is not None and kept.until > time.monotonic():
             self._kept.move_to_end(key)
             return await self._readings.reply(lookup, bound, kept.body, context), kept.call_id
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.create_task(
-                self._ask(lookup, target, line, body, request, delivery), name=f"ask {lookup.system}"
-            )
+            task = asyncio.create_task(self._ask(lookup, target, line, body, request, delivery), name=f"ask {place}")
             self._asking[key] = task
             task.add_done_callback(partial(self._asked, key))
         reply, call_id = await asyncio.shield(task)
@@ -159,6 +162,18 @@ class Lookups:
         if lookup.cache:
             self._keep(key, reply, call_id, lookup.cache if value is not None else min(lookup.cache, NOTHING_S))
         return value, call_id
+
+    def forget(self, mapping: CompiledMapping, delivery: Delivery, started_us: int) -> None:
+        """Use no reply again, for this mapping, that was known when an attempt began which the target has refused for a passing reason.
+
+        It may be refused for what was looked up, e.g. the number of a session that has ended; what was asked since then is kept.
+        """
+        places = {lookup.place(delivery.target) for lookup in mapping.lookups if lookup.cache}
+        old = [
+            key for key, kept in self._kept.items() if key[0] in places and millis_of(kept.call_id) * 1000 < started_us
+        ]
+        for key in old:
+            self._bytes -= self._kept.pop(key).size
 
     def _asked(self, key: tuple[str, bytes], task: asyncio.Task[tuple[bytes, int]]) -> None:
         self._asking.pop(key, None)
@@ -188,7 +203,7 @@ class Lookups:
     ) -> tuple[bytes, int]:
         """(the body of the reply, the id of the call in the log)"""
         if line.waiting >= MAX_WAITING:
-            text = t(f"too many questions wait for {lookup.system}", f"等待 {lookup.system} 的查询过多")
+            text = t(f"too many questions wait for {target.place}", f"等待 {target.place} 的查询过多")
             raise LookupFailed(Outcome.TRANSIENT, "lookup.busy", text)
         line.waiting += 1
         try:
@@ -215,7 +230,7 @@ class Lookups:
         self, lookup: CompiledLookup, target: Target, body: bytes, request: Any, delivery: Delivery
     ) -> tuple[bytes, int]:
         if not target.breaker.allow():
-            text = t(f"{lookup.system} does not answer at present", f"{lookup.system} 目前没有应答")
+            text = t(f"{target.place} does not answer at present", f"{target.place} 目前没有应答")
             raise LookupFailed(Outcome.UNREACHABLE, "lookup.breaker", text, max(AGAIN_S, target.breaker.retry_in()))
         plan = target.plan
         contract = plan.bound.contract
@@ -273,7 +288,7 @@ class Lookups:
         )
         if verdict.outcome is Outcome.OK:
             return answer, call_id
-        text = t(f"{lookup.system}: {verdict.error}", f"{lookup.system}：{verdict.error}")
+        text = t(f"{target.place}: {verdict.error}", f"{target.place}：{verdict.error}")
         code = verdict.code or "lookup.failed"
         if verdict.outcome is Outcome.UNREACHABLE:  # as with the target itself this uses up no tries
             pause = max(AGAIN_S, verdict.retry_after, target.breaker.retry_in())

@@ -109,6 +109,11 @@ class Plan:
         except HubError as error:
             raise StepError("lookup", error) from error
 
+    def forget(self, mapping: CompiledMapping, delivery: Delivery, started_us: int) -> None:
+        """Look up anew, at the next try, what an attempt had from memory that the target refused for a passing reason."""
+        assert self._lookups is not None  # noqa: S101 - asked of with_lookups
+        self._lookups.forget(mapping, delivery, started_us)
+
     def prepare(self, delivery: Delivery, now_us: int, found: Mapping[str, Any] | None = None) -> Prepared:
         """Decode, map and encode; raises :class:`StepError`. Repeatable: the same message and mapping give the same bytes.
 

@@ -103,6 +103,8 @@ class Exchanges:
 
     def _reply_tree(self, target: str, codec: str, body: bytes) -> Any:
         """A target's reply, read with the options of its interface where that has this codec."""
+        if not body and codec == "json":
+            return {}  # an answer without a body (204) has no fields
         bound = self._bound(target)
         if bound is not None:
             for own in (bound.reply_codec, bound.codec):
@@ -145,6 +147,9 @@ class Exchanges:
             head = t("the target did not accept the request: ", "目标未接受请求：")
         else:
             head = t("the target failed: ", "目标系统失败：")
+        bound = self._bound(target)
+        if 400 <= status < 500 and bound is not None and verdict.code in bound.contract.errors:
+            status = 0  # a code the contract knows is about the request; a bare 401 or 403 would be about the hub
         error = ExchangeError(
             head + mask_text(verdict.error or verdict.code), kind, reply_code=verdict.code, status=status
         )

@@ -48,9 +48,11 @@ from hub.intake.source import (
 from hub.intake.source import read as read_raw
 from hub.logs import get_logger
 from hub.mapping import Context
-from hub.masking import key_digest, mask_text
+from hub.masking import mask_text
 from hub.message import CallRecord, CheckRecord, CheckVerdict, Delivery, Direction, Message, Outcome
 from hub.metrics import Metrics
+from hub.privacy.search import stored_key
+from hub.privacy.site import policy
 from hub.router import Router
 from hub.security.wire import OpenedParams
 from hub.store.base import PutResult, Store, StoreReader
@@ -461,7 +463,7 @@ class Intake:
         for key in source.hashed:
             value = keys.get(key)
             if value:
-                keys[key] = key_digest(value, self._salt)
+                keys[key] = stored_key(policy(), self._salt, key, value)
         for key, value in keys.items():
             if len(value) > KEY_LENGTH:
                 keys[key] = value[:KEY_LENGTH]

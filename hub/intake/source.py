@@ -16,13 +16,14 @@ from hub.mapping import compile_expression, compile_extract
 from hub.masking import Confidential, mask
 from hub.message import CallRecord, CheckRecord, Delivery, Message
 from hub.metrics import InboundStats
+from hub.privacy.search import is_protected
+from hub.privacy.site import policy
 
 if TYPE_CHECKING:
     from hub.intake.answers import AnswerRule
 
 __all__ = [
     "CHECK_OFF_LOOP_BYTES",
-    "HASHED_KEYS",
     "KEY_LENGTH",
     "NO_TREE_ABOVE",
     "OFF_LOOP_BYTES",
@@ -44,8 +45,6 @@ __all__ = [
 
 Done = Callable[[Receipt], None]
 
-#: Business keys under these names hold an ID number: only a keyed hash of it is indexed (invariant 7).
-HASHED_KEYS = ("id_number", "id_card")
 #: Longest value of a business key that is kept for search, characters.
 KEY_LENGTH = 256
 #: Bytes of a refused message that the call log keeps.
@@ -135,7 +134,7 @@ class Source:
             else None
         )
         self.extract = compile_extract(contract.keys, codec) if contract.keys else None
-        self.hashed = tuple(key for key in contract.keys if key.endswith(HASHED_KEYS))
+        self.hashed = tuple(key for key in contract.keys if is_protected(policy(), key))
         self.checks = checks = bound.checks
         slow = checks is not None and checks.slow is not None
         #: Messages with more bytes than this are read, and checked, before their turn comes, not in it.

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 #: Purposes the hub alone has keys for: nobody else has to be told of a new version.
-OWN_PURPOSES = frozenset({"store", "pseudonym", "search"})
+OWN_PURPOSES = frozenset({"store", "pseudonym", "search", "people", "callers"})
 #: What these make is compared with what they made before: a new version breaks every comparison, so none comes by itself.
 FIXED_PURPOSES = frozenset({"pseudonym", "search"})
 

@@ -19,8 +19,9 @@ __all__ = ["Lookup", "read_lookups"]
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,6})(s|m|h|d)", re.ASCII)
 _PLACE = re.compile(r"[^/\s]+/[^/\s]+")
-_FOR_SYSTEM = ("system", "request", "codec", "read", "when", "cache", "required")
-_FOR_STORE = ("store", "source", "keys", "codec", "read", "when", "required")
+_FOR_SYSTEM = ("system", "request", "codec", "read", "when", "cache", "cache_by", "required")
+_FOR_STORE = ("store", "source", "keys", "codec", "read", "when", "required", "serial")
+_FOR_SERIAL = ("serial",)
 
 
 @dataclass(slots=True)
@@ -28,7 +29,8 @@ class Lookup:
     """One entry. ``system`` is asked with ``ask`` as request, or ``store``, a message type, is searched by the keys ``ask``.
 
     ``codec``: of request and reply, or of the message found; "" for the usual one. ``read``: what is taken from the reply or
-    message; None: all of it. ``cache``: seconds a reply is used again.
+    message; None: all of it. ``cache``: seconds a reply is used again; ``cache_by``: for what, None: for the same request.
+    ``serial``: the place of the message found among those of its second; with neither system nor store that of the message under way.
     """
 
     name: str
@@ -41,7 +43,9 @@ class Lookup:
     read: Rules | None = None
     when: Text | None = None
     cache: float = 0.0
+    cache_by: Rules | None = None
     required: bool = False
+    serial: bool = False
 
 
 def read_lookups(reader: Reader, node: yaml.Node) -> dict[str, Lookup]:
@@ -61,7 +65,8 @@ def _lookup(reader: Reader, name: str, node: yaml.Node) -> Lookup | None:
     key = f"lookups.{name}"
     entries = {entry: (entry_node, value) for entry, entry_node, value in reader.entries(node, key)}
     kinds = [kind for kind in ("system", "store") if kind in entries]
-    if len(kinds) != 1:
+    alone = not kinds and "serial" in entries
+    if len(kinds) != 1 and not alone:
         reader.problem(
             node,
             key,
@@ -69,7 +74,7 @@ def _lookup(reader: Reader, name: str, node: yaml.Node) -> Lookup | None:
             t("system: mpi/query, or store: ADT^A01", "system: mpi/query 或 store: ADT^A01"),
         )
         return None
-    known = _FOR_SYSTEM if kinds == ["system"] else _FOR_STORE
+    known = _FOR_SERIAL if alone else _FOR_SYSTEM if kinds == ["system"] else _FOR_STORE
     lookup = Lookup(name, node.start_mark.line + 1)
     for entry, (entry_node, value) in entries.items():
         place = f"{key}.{entry}"
@@ -87,12 +92,18 @@ def _lookup(reader: Reader, name: str, node: yaml.Node) -> Lookup | None:
             lookup.ask = reader.rule(value, place, 1)
         elif entry == "read":
             lookup.read = reader.rule(value, place, 1)
+        elif entry == "cache_by":
+            lookup.cache_by = reader.rule(value, place, 1)
         elif entry == "when":
             lookup.when = reader.expression(value, place)
         elif entry == "required":
             lookup.required = reader.flag(value, place)
+        elif entry == "serial":
+            lookup.serial = reader.flag(value, place)
         else:
             lookup.cache = _duration(reader, value, place)
+    if alone:
+        return lookup
     asked = "request" if lookup.system else "keys"
     if lookup.ask is None:
         reader.problem(node, f"{key}.{asked}", t(f"{asked}: is missing", f"缺少 {asked}:"), f"{asked}: {{…}}")

@@ -55,7 +55,9 @@ def compile_lookups(
         return result.run
 
     for lookup in document.lookups.values():
-        assert lookup.ask is not None  # noqa: S101 - the reader has seen to it
+        if lookup.ask is None:  # the serial of the message under way
+            lookups.append(_own_serial(lookup, document.file))
+            continue
         key = f"lookups.{lookup.name}"
         codec = lookup.codec or ("json" if lookup.system else document.source_codec)
         if lookup.name in document.variables:
@@ -76,8 +78,15 @@ def compile_lookups(
         if lookup.read is not None:
             same = codec == document.source_codec
             names = document.source_namespaces if same else {}
-            read = compiled(lookup.read, lookup, source_codec=codec, source_namespaces=names, empty_absent=False)
-        if ask is not None and (read is not None or lookup.read is None):
+            known = {"serial": lookup} if lookup.serial else {}
+            read = compiled(
+                lookup.read, lookup, source_codec=codec, source_namespaces=names, empty_absent=False, lookups=known
+            )
+        same_for: Callable[[Any, Context], list[Any]] | None = None
+        if lookup.cache_by is not None:
+            same_for = compiled(lookup.cache_by, lookup)
+        sound = (same_for is not None or lookup.cache_by is None) and (read is not None or lookup.read is None)
+        if ask is not None and sound:
             lookups.append(
                 CompiledLookup(
                     lookup.name,
@@ -92,6 +101,14 @@ def compile_lookups(
                     lookup.required,
                     ask,
                     read,
+                    same_for,
+                    lookup.serial,
                 )
             )
     return tuple(lookups), compilations, problems
+
+
+def _own_serial(lookup: Lookup, file: str) -> CompiledLookup:
+    return CompiledLookup(
+        lookup.name, file, lookup.line, "", "", "", "json", (), 0.0, True, lambda tree, context: [{}], None, None, True
+    )

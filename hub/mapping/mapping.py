@@ -47,6 +47,14 @@ class CompiledLookup:
     required: bool
     ask: Callable[[Any, Context], list[Any]]
     read: Callable[[Any, Context], list[Any]] | None
+    #: For what a kept reply is used again; None: for the same request.
+    same_for: Callable[[Any, Context], list[Any]] | None = None
+    #: The place among the messages of a second is wanted: of the message found, or else of the one under way.
+    serial: bool = False
+
+    def place(self, target: str) -> str:
+        """The interface that is asked; ``./x`` is interface x of the system of ``target`` (system/interface)."""
+        return f"{target.partition('/')[0]}{self.system[1:]}" if self.system.startswith("./") else self.system
 
     def value(self, tree: Any, context: Context) -> Any:
         """What an answer says; None when there is nothing. Raises :class:`~hub.errors.MappingError`."""

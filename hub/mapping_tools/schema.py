@@ -111,6 +111,11 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
                         "examples": [["NTE", "PID-19"]],
                     },
+                    "namespaces": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                        "description": _both("XML: prefixes of elements.", "XML：元素的前缀。"),
+                    },
                 },
             },
             "steps": {
@@ -137,8 +142,15 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                     "type": "object",
                     "additionalProperties": False,
                     "oneOf": [
-                        {"required": ["system", "request"], "properties": dict.fromkeys(("source", "keys"), False)},
-                        {"required": ["store", "keys"], "properties": dict.fromkeys(("request", "cache"), False)},
+                        {
+                            "required": ["system", "request"],
+                            "properties": dict.fromkeys(("source", "keys", "serial"), False),
+                        },
+                        {
+                            "required": ["store", "keys"],
+                            "properties": dict.fromkeys(("request", "cache", "cache_by"), False),
+                        },
+                        {"required": ["serial"], "maxProperties": 1},
                     ],
                     "properties": {
                         "system": _path("The interface that is asked: system/interface.", "被查询的接口：系统/接口。"),
@@ -163,6 +175,19 @@ def mapping_schema(codecs: Mapping[str, Codec], functions: Mapping[str, Function
                             "pattern": r"^\d{1,6}[smhd]$",
                             "description": _both("How long an answer is used again.", "应答的复用时长。"),
                             "examples": ["10m"],
+                        },
+                        "cache_by": {
+                            **rule,
+                            "description": _both(
+                                "An answer is used again for the same value of these.", "这些值相同时复用应答。"
+                            ),
+                        },
+                        "serial": {
+                            "type": "boolean",
+                            "description": _both(
+                                "Which message of its second it is, as $serial.",
+                                "该消息在其所在秒内的序号，即 $serial。",
+                            ),
                         },
                         "required": {
                             "type": "boolean",

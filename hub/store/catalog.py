@@ -124,6 +124,13 @@ class Catalog:
         with self.connection:
             self._append(entry)
 
+    def trim_audit(self, seq: int) -> int:
+        """Forget entries up to a number, which are archived, but never the last one; returns how many."""
+        with self.connection:
+            self.connection.execute("DELETE FROM audit WHERE seq <= ? AND seq < (SELECT max(seq) FROM audit)", (seq,))
+            trimmed = self.connection.changes()
+        return trimmed
+
     def _append(self, entry: dict[str, Any]) -> None:
         seq, previous = first_row(self.connection, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, "")
         text = canonical(entry)

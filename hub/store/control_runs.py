@@ -147,8 +147,10 @@ class ControlRuns:
         if not rows:
             return False
         number = int(scalar(self._connection, "SELECT max(run) FROM control") or 0) + 1
-        # A segment that was plain until just now has both kinds; bytes go after texts.
-        rows.sort(key=lambda row: (isinstance(row[0], bytes), row))
+        try:
+            rows.sort()
+        except TypeError:  # a segment that was plain until just now has both kinds; bytes go after texts
+            rows.sort(key=lambda row: (isinstance(row[0], bytes), row))
         self._connection.executemany("INSERT INTO control VALUES (?, ?, ?, ?)", [(number, *row) for row in rows])
         self._connection.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("control_upto", upto), ("control_seq", seq)]

@@ -317,6 +317,12 @@ class SqliteStore(Store):
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 
+    async def trim_audit(self, seq: int) -> int:
+        """Forget entries of the audit trail up to a number, which are in archives; returns how many."""
+        self._check_open()
+        trimmed: int = await self._in_turn(TASK, lambda: self._writer.catalog.trim_audit(seq))
+        return trimmed
+
     async def prune(self, before_ms: int, progress: Callable[[int, int], None] | None = None) -> PruneReport:
         self._check_open()
         pruner = Pruner(self._writer, self.reader, before_ms)

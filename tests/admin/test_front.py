@@ -93,7 +93,7 @@ def test_verbs_go_to_the_worker_of_each_delivery(hub: HubProcess, sink: Sink) ->
     wait_for(lambda: {"D0", "D1"} <= set(sink.numbers("/west/patient")[-2:]), "the western ones")
     wait_for(lambda: not rows(hub, "/api/v1/deliveries?state=dead"), "no dead letters")
     entries = rows(hub, "/api/v1/audit")
-    assert {entry["worker"] for entry in entries} == {0, 1}
+    assert {entry["worker"] for entry in entries if "worker" in entry} == {0, 1}
     assert {(e["entry"]["action"], e["entry"]["actor"]) for e in entries} >= {("delivery.hold", "li")}
 
 

@@ -70,6 +70,11 @@ def test_a_refusal_without_a_word_says_that_the_contract_does_not_know_it() -> N
     assert (verdict.outcome, verdict.code, bool(verdict.error)) == (Outcome.REJECTED, "4711", True)
 
 
+def test_an_answer_without_a_body_is_the_protocols_to_judge_where_nothing_says_what_success_is() -> None:
+    words = {"reply": {"code": "code", "message": "message"}, "errors": ERRORS}
+    assert brief(judge(words, Reply(True, b"", status=204, code="204"))) == (Outcome.OK, "204", "")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[", b'{"code":1001'])
 def test_a_body_that_can_not_be_read(body: bytes) -> None:
     verdict = judge(BY_CODE, Reply(True, body, code="200"))

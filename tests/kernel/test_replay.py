@@ -52,11 +52,13 @@ async def test_a_changed_mapping_is_compared_field_by_field(site: Site, start: S
     await hub.reload()
     answer = await replay(hub, ids=[id_text(message.id)], dry_run=dry_run, reason="corrected")
     (result,) = answer["results"]
-    assert {(c["path"], c["kind"], c["old"], c["new"]) for c in result["changes"]} == {
-        ("name", "changed", "p7", "P7"),
-        ("gone", "removed", 1, None),
-        ("come", "added", None, 2),
+    changes = {c["path"]: c for c in result["changes"]}
+    assert {path: (c["kind"], c["old"], c["new"]) for path, c in changes.items() if path != "name"} == {
+        "gone": ("removed", 1, None),
+        "come": ("added", None, 2),
     }
+    name = changes["name"]
+    assert (name["kind"], name["old"], name["new"]) == ("changed", "p*", "P*")  # names are masked
     assert result["mapping"] != result["mapping_before"]
     assert (result["same"], result["error"], result["parts"]) == (False, "", 1)
     audit = [row["entry"] for row in await hub.node.store.reader.audit()]

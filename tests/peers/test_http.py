@@ -77,15 +77,14 @@ async def test_a_webhook_signed_by_openssl(algorithm: str, tmp_path: Path) -> No
         "algorithm": f"hmac-{algorithm}",
         "secret": KEY,
         "at": {"header": "X-Signature"},
-        "over": ["timestamp", "body"],
-        "separator": "\n",
-        "timestamp": {"header": "X-Timestamp"},
+        "text": "{timestamp}\n{body}",
+        "values": {"timestamp": {"now": "s", "at": {"header": "X-Timestamp"}}},
     }
     replies = {"accepted": {"body": {"code": 0, "msg": "success"}}, "refused": {"status": 200, "body": {"code": 1}}}
     made = await _run(openssl, "dgst", f"-{algorithm}", "-hmac", KEY, "-r", str(tmp_path / "signed"))
     headers = ("-H", f"X-Signature: {made.split()[0]}", "-H", f"X-Timestamp: {stamp}")
     intake = MemoryIntake()
-    async with listening(intake, signature=signature, replies=replies) as hub:
+    async with listening(intake, {"security": [{"signature": signature}]}, replies=replies) as hub:
         url = f"http://127.0.0.1:{hub.status()['port']}/in"
         call = (curl, "-s", *headers, "--data-binary", f"@{tmp_path / 'body'}", url)
         assert await _run(*call) == '{"code":0,"msg":"success"}'
