@@ -31,6 +31,7 @@ from hub.admin.requests import actor_of, as_json, clear_of, order_of, principal_
 from hub.i18n import t
 from hub.masking import mask
 from hub.people.errors import no_right
+from hub.privacy.screen import Screen, screen, screen_for
 
 __all__ = [
     "act",
@@ -82,9 +83,15 @@ async def status(request: web.Request, backend: Backend) -> web.Response:
     return as_json({**await backend.status(), **trail, "not_taken_over": [problem.as_dict() for problem in refused]})
 
 
+def _seen_by(request: web.Request) -> Screen:
+    """Unmasked is given to whom may have it and asks for it; everybody else sees what their roles are for."""
+    return screen(True) if clear_of(request) else screen_for(principal_of(request).roles)
+
+
 async def messages(request: web.Request, backend: Backend) -> web.Response:
     page = await backend.reader.search(message_query(request.query, backend.salt))
-    rows = [message_row_json(row, clear=clear_of(request)) for row in page.rows]
+    seen = _seen_by(request)
+    rows = [message_row_json(row, seen=seen) for row in page.rows]
     return as_json({"messages": rows, "more": page.more, "text_lag": page.text_lag})
 
 
@@ -95,10 +102,11 @@ async def message(request: web.Request, backend: Backend) -> web.Response:
         return problem(404, "message.unknown", t("there is no such message", "没有这条消息"))
     deliveries = await backend.reader.deliveries_of(message_id)
     calls = await backend.reader.calls_of(message_id)
-    body, shown = await asyncio.to_thread(bodies_json, found, calls, clear=clear_of(request))
+    seen = _seen_by(request)
+    body, shown = await asyncio.to_thread(bodies_json, found, calls, seen=seen)
     return as_json(
         {
-            **message_json(found, clear=clear_of(request)),
+            **message_json(found, seen=seen),
             "body": body,
             "chain": chain_json(await backend.reader.chain(message_id)),
             "deliveries": [delivery_json(d) for d in deliveries],
@@ -145,9 +153,9 @@ async def callbacks(request: web.Request, backend: Backend) -> web.Response:
 
 async def calls(request: web.Request, backend: Backend) -> web.Response:
     rows = await backend.reader.calls(call_query(request.query))
-    bodies, clear = request.query.get("bodies") in ("1", "true"), clear_of(request)
+    bodies, seen = request.query.get("bodies") in ("1", "true"), _seen_by(request)
     # Masking hundreds of bodies would hold up everybody else.
-    shown = await asyncio.to_thread(lambda: [call_json(row, bodies=bodies, clear=clear) for row in rows])
+    shown = await asyncio.to_thread(lambda: [call_json(row, bodies=bodies, seen=seen) for row in rows])
     return as_json({"calls": shown})
 
 

@@ -63,14 +63,14 @@ def when_text(micros: int) -> str:
     return datetime.fromtimestamp(micros / 1e6).astimezone().isoformat(timespec="milliseconds") if micros else ""
 
 
-def message_row_json(row: MessageRow, *, clear: bool = False) -> dict[str, Any]:
+def message_row_json(row: MessageRow, *, clear: bool = False, seen: Screen | None = None) -> dict[str, Any]:
     return {
         "id": id_text(row.id),
         "received_at": when_text(row.received_at),
         "source": row.source,
         "type": row.type,
         "control_id": row.control_id,
-        "keys": screen(clear).keys(row.keys),
+        "keys": (seen or screen(clear)).keys(row.keys),
         "size": row.size,
         "conflict": row.conflict,
         "causation": id_text(row.causation) if row.causation else "",
@@ -79,7 +79,7 @@ def message_row_json(row: MessageRow, *, clear: bool = False) -> dict[str, Any]:
     }
 
 
-def message_json(message: Message, *, clear: bool = False) -> dict[str, Any]:
+def message_json(message: Message, *, clear: bool = False, seen: Screen | None = None) -> dict[str, Any]:
     return {
         "id": id_text(message.id),
         "received_at": when_text(message.received_at),
@@ -87,7 +87,7 @@ def message_json(message: Message, *, clear: bool = False) -> dict[str, Any]:
         "type": message.type,
         "control_id": message.control_id,
         "codec": message.codec,
-        "keys": screen(clear).keys(message.keys),
+        "keys": (seen or screen(clear)).keys(message.keys),
         "size": len(message.raw),
         "content_hash": message.content_hash.hex(),
         "conflict": message.conflict,
@@ -124,10 +124,10 @@ def _body(data: bytes | None, seen: Screen) -> dict[str, str] | None:
 
 
 def bodies_json(
-    message: Message, *calls: list[CallRecord], clear: bool = False
+    message: Message, *calls: list[CallRecord], clear: bool = False, seen: Screen | None = None
 ) -> tuple[dict[str, str] | None, list[list[dict[str, Any]]]]:
-    """What a message says, and lists of calls with their bodies, masked unless ``clear``."""
-    seen = screen(clear)
+    """What a message says, and lists of calls with their bodies, masked unless ``clear``; ``seen``: the screen of who asks."""
+    seen = seen or screen(clear)
     seen.know(message.codec, message.raw)
     body = _body(message.raw, seen)
     return body, [[call_json(call, bodies=True, seen=seen) for call in some] for some in calls]

@@ -211,6 +211,7 @@ class People:
             session.id,
             session.verified_at,
             address,
+            frozenset(person.roles),
         )
 
     def service(self, name: str, address: str) -> Principal:

@@ -191,6 +191,7 @@ class Principal:
     session: str = ""  # id of the session or personal token
     verified_at: float = 0.0  # when they last proved who they are in two ways; Unix seconds
     address: str = ""
+    roles: frozenset[str] = frozenset()
 
     def may(self, right: str) -> bool:
         return right in self.rights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,7 +21,7 @@ from hub.privacy.search import HASHED
 from hub.privacy.segments import treat_hl7
 from hub.privacy.treat import Treatment
 
-__all__ = ["Screen", "screen"]
+__all__ = ["Screen", "screen", "screen_for"]
 
 #: Business keys that are no personal data, by the beginning of their names.
 _OPEN_KEYS = ("patient_id", "visit", "order", "waybill", "document")
@@ -34,6 +34,12 @@ def screen(clear: bool = False) -> Screen:
     """The screen of somebody who sees everything, or of whom nothing is known."""
     policy = site.policy()
     return Screen(policy, policy.view("clear" if clear else ""))
+
+
+def screen_for(roles: Collection[str]) -> Screen:
+    """The screen of somebody with these roles; without any that of whom nothing is known."""
+    policy = site.policy()
+    return Screen(policy, policy.view_for(roles))
 
 
 class Screen:
