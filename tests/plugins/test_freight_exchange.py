@@ -239,7 +239,8 @@ def test_passing_errors_are_tried_again_and_business_errors_are_dead_with_the_mi
     chain.ministry.forced += ["3003", "9001"]
     chain.report("waybill", waybill__number="YDBUSY0001")
     wait_for(
-        lambda: "YDBUSY0001" in [d["shippingNoteNumber"] for d in chain.ministry.documents["WLHY_YD1001"]], "delivered"
+        lambda: "YDBUSY0001" in [d["shippingNoteNumber"] for d in chain.ministry.documents.get("WLHY_YD1001", [])],
+        "delivered",
     )
     chain.ministry.forced.append("3005")
     chain.report("waybill", waybill__number="YDBAD0001")

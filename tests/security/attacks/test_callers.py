@@ -37,7 +37,8 @@ def test_a_stranger_is_refused(fort: Fortress, header: str) -> None:
     answer = fort.http("json", b'{"type":"t","id":"stranger"}', headers={"Authorization": header})
     assert answer.status in (400, 401)
     assert len(fort.messages()) == before
-    fort.refused_with("http.auth_wrong" if header.startswith("Bearer wrong") else "http.auth_missing")
+    if "\x00" not in header:  # that is no header at all: the parser turns it away
+        fort.refused_with("http.auth_wrong" if header else "http.auth_missing")
 
 
 def test_two_headers_of_one_name_do_not_let_anybody_in(fort: Fortress) -> None:
