@@ -10,7 +10,7 @@ import apsw
 
 from hub.audit import canonical, chain_hash
 from hub.i18n import t
-from hub.store.files import check_file, checked, corrupt, create_file, migrate, open_writable, quick_check
+from hub.store.files import check_file, checked, corrupt, create_file, migrate, open_writable, quick_check, transaction
 from hub.store.sql import all_rows, first_row, scalar
 from hub.store.values import Values
 
@@ -81,7 +81,7 @@ class Catalog:
 
     def begin_removal(self, first_id: int, ranges: list[tuple[int, int, int, int]]) -> None:
         """Decide that a segment goes, and keep which seq numbers and ids went with it."""
-        with self.connection:
+        with transaction(self.connection):
             self.connection.execute("UPDATE segment SET state = ? WHERE first_id = ?", (self.REMOVING, first_id))
             self.connection.executemany("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?, ?)", ranges)
 
@@ -94,7 +94,7 @@ class Catalog:
 
     def add_intent(self, body: bytes, audit: dict[str, Any] | None, values: Values) -> int:
         """Decide a change: from here on it will be made, whatever happens. The audit entry is part of the decision."""
-        with self.connection:
+        with transaction(self.connection):
             self.connection.execute("INSERT INTO intent (body) VALUES (?)", (b"" if values.sealing else body,))
             number = self.connection.last_insert_rowid()
             if values.sealer is not None and values.sealing:
@@ -121,12 +121,12 @@ class Catalog:
     # -- audit trail ---------------------------------------------------------------------------------------------
 
     def append_audit(self, entry: dict[str, Any]) -> None:
-        with self.connection:
+        with transaction(self.connection):
             self._append(entry)
 
     def trim_audit(self, seq: int) -> int:
         """Forget entries up to a number, which are archived, but never the last one; returns how many."""
-        with self.connection:
+        with transaction(self.connection):
             self.connection.execute("DELETE FROM audit WHERE seq <= ? AND seq < (SELECT max(seq) FROM audit)", (seq,))
             trimmed = self.connection.changes()
         return trimmed

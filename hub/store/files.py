@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import apsw
 from hub.errors import StoreCorrupt
 from hub.i18n import t
 from hub.store.schema import CALLBACKS, CATALOG, FORMS, REPORTS, SCHEMA_VERSION, SEGMENT
+from hub.store.wal import MAKING, WalRoom, prove
 
 __all__ = [
     "ENVIRONMENT",
@@ -32,6 +34,7 @@ __all__ = [
     "remove_file",
     "set_aside",
     "sync_folder",
+    "transaction",
 ]
 
 #: SQLite errors that say something about the disk, not about what was to be written.
@@ -54,10 +57,8 @@ ENVIRONMENT: tuple[type[BaseException], ...] = (
 
 #: Of 4, 8 and 16 KB, 8 KB pages cost least for messages of 1 to 2 KB, whether committed one by one or in batches.
 PAGE_SIZE = 8192
-#: A checkpoint after 32 MB of WAL: more makes the pause it causes longer, less makes it too frequent.
-CHECKPOINT_PAGES = 4000
-#: What the name of a file begins with while it is being made, and while it is being deleted.
-MAKING, REMOVED = "making-", "removed-"
+#: What the name of a file begins with while it is being deleted.
+REMOVED = "removed-"
 _QUICK_CHECK_SECONDS = 2.0
 
 Step = str | Callable[[apsw.Connection], None]
@@ -85,7 +86,10 @@ def expected_tables(kind: str) -> frozenset[str]:
 
 
 def open_writable(path: Path, *, new: bool = False) -> apsw.Connection:
-    """A connection for the writer; every commit on it is on the disk when it returns."""
+    """A connection for the writer; every commit on it is on the disk when it returns.
+
+    When a commit fails with ``apsw.IOError``, what it wrote may be there all the same, now or after the next start.
+    """
     connection = apsw.Connection(str(path), statementcachesize=64)
     try:
         connection.set_busy_timeout(5_000)
@@ -93,13 +97,28 @@ def open_writable(path: Path, *, new: bool = False) -> apsw.Connection:
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA temp_store = MEMORY")
+        if not new:  # one that is being made counts when it has its name
+            page_size = connection.execute("PRAGMA page_size").fetchone()[0]  # type: ignore[index]
+            connection.set_wal_hook(WalRoom(path, page_size).committed)
     except apsw.Error:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All of it or nothing. Unlike that of ``with connection``, an error of the commit comes out as it is."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def create_file(path: Path, kind: str) -> None:
@@ -108,7 +127,7 @@ def create_file(path: Path, kind: str) -> None:
     remove_file(making)
     connection = open_writable(making, new=True)
     try:
-        with connection:
+        with transaction(connection):
             connection.execute(_SCHEMAS[kind])
             connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
     finally:
@@ -124,6 +143,7 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    prove(folder)
 
 
 def set_aside(path: Path) -> Path:
@@ -215,7 +235,7 @@ def migrate(path: Path, kind: str, connection: apsw.Connection, version: int) ->
     if version == SCHEMA_VERSION:
         return
     steps = MIGRATIONS[kind]
-    with connection:
+    with transaction(connection):
         for number in range(version, SCHEMA_VERSION):
             step = steps.get(number)
             if step is None:

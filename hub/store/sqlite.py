@@ -206,6 +206,11 @@ class SqliteStore(Store):
         return not self._closed and self._writer.disk_low
 
     @property
+    def encrypted(self) -> bool:
+        """Whether any of it is sealed, or will be."""
+        return self._values.encrypted
+
+    @property
     def queued(self) -> int:
         return self._queued
 

@@ -55,6 +55,11 @@ class Values:
         #: Gives the sealed lasting keys from the catalog, None when there are none.
         self.lasting: Callable[[], bytes | None] | None = None
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether anything is sealed, or will be; known once the folder is open (:meth:`prepare`)."""
+        return self.sealing or self._lasting is not None
+
     # -- lasting keys ----------------------------------------------------------------------------------------------
 
     def prepare(self, catalog: apsw.Connection) -> None:

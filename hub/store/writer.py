@@ -25,7 +25,7 @@ from hub.store.base import Put, PutResult
 from hub.store.catalog import Catalog
 from hub.store.change import Change, Together
 from hub.store.detector import DuplicateDetector
-from hub.store.files import ENVIRONMENT
+from hub.store.files import ENVIRONMENT, transaction
 from hub.store.inbox import Inbox
 from hub.store.segment_writer import SegmentWriteError
 from hub.store.segments import SegmentSet
@@ -352,7 +352,7 @@ class Writer:
 
     def _probe(self) -> None:
         connection = self.segments.current.connection
-        with connection:
+        with transaction(connection):
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (_PROBE_BYTES,))
             connection.execute("DELETE FROM meta WHERE key = 'probe'")
 
