@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from adapters.http.coding import TooLong
@@ -83,12 +83,20 @@ class HttpClient:
         return sum(not future.done() for future in self._waiting)
 
     async def call(
-        self, head: bytes, body: bytes, within: float, *, repeatable: bool, without_body: bool = False
+        self,
+        head: bytes,
+        body: bytes,
+        within: float,
+        *,
+        repeatable: bool,
+        without_body: bool = False,
+        again: Callable[[], Awaitable[tuple[bytes, bytes]]] | None = None,
     ) -> Response:
         """Send a request and return its final reply, within so many seconds all together.
 
         ``repeatable``: the request may be sent once more when an idle connection breaks before any byte of the reply
-        (RFC 9110, 9.2.2); ``without_body``: the reply has no body (HEAD).
+        (RFC 9110, 9.2.2); ``without_body``: the reply has no body (HEAD); ``again`` makes head and body of that repetition, where
+        it must not be the same bytes.
         Raises :class:`UnreachableError` when nothing was sent, :class:`TransientError`, and :class:`PermanentError`
         for a reply that is too large.
         """
@@ -106,6 +114,8 @@ class HttpClient:
                         connection = await self._open(deadline)
                     except UnreachableError:  # but the first try may have reached it
                         raise self._lost(error) from None
+                    if again is not None:
+                        head, body = await again()
                     continue
                 self._free_slot()
                 raise self._lost(error) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -33,19 +33,33 @@ class ProtectedClient(HttpClient):
         self._protection = protection
 
     async def call(
-        self, head: bytes, body: bytes, within: float, *, repeatable: bool, without_body: bool = False
+        self,
+        head: bytes,
+        body: bytes,
+        within: float,
+        *,
+        repeatable: bool,
+        without_body: bool = False,
+        again: Callable[[], Awaitable[tuple[bytes, bytes]]] | None = None,
     ) -> Response:
         wire, prefix = _parsed(head, body)
-        method, target = wire.method, wire.target
-        await self._protection.seal_request(wire)
-        response = await super().call(
-            _head(wire, prefix), wire.body, within, repeatable=repeatable, without_body=without_body
-        )
+        method, target, host = wire.method, wire.target, wire.host
+
+        async def sealed(wire: Wire) -> tuple[bytes, bytes]:
+            await self._protection.seal_request(wire)
+            return _head(wire, prefix), wire.body
+
+        async def anew() -> tuple[bytes, bytes]:
+            """With a time and a nonce of its own: the same twice would be refused as a replay."""
+            return await sealed(_parsed(head, body)[0])
+
+        first = await sealed(wire)
+        response = await super().call(*first, within, repeatable=repeatable, without_body=without_body, again=anew)
         if response.body and b"content-encoding" in response.headers:
             response.body = await decoded(self, response)
             del response.headers[b"content-encoding"]
         headers = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in response.headers.items()}
-        reply = Wire(response.body, headers, method, target, wire.host, response.status)
+        reply = Wire(response.body, headers, method, target, host, response.status)
         try:
             await self._protection.open_reply(reply)
         except TransientError as error:

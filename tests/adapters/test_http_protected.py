@@ -201,6 +201,38 @@ async def test_calls_of_a_stranger_and_calls_in_plain_are_refused() -> None:
 
 
 @on_both_loops
+async def test_a_call_repeated_on_a_fresh_connection_is_signed_anew() -> None:
+    intake = MemoryIntake()
+    calls = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Passes calls on; the second reaches the other side, but its answer does not come back."""
+        nonlocal calls
+        there, on = await asyncio.open_connection("127.0.0.1", place)
+        try:
+            while data := await reader.read(1 << 20):
+                calls += 1
+                on.write(data)
+                answer = await there.read(1 << 20)
+                if calls == 2:
+                    return
+                writer.write(answer)
+        finally:
+            writer.close()
+            on.close()
+
+    async with receiving(intake) as receiver:
+        place = receiver.status()["port"]
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, sending(server.sockets[0].getsockname()[1]) as sender:
+            assert (await sender.send(outgoing(b'{"n": 1}'))).ok
+            assert (await sender.send(outgoing(b'{"n": 2}'))).ok
+            assert sender.status()["repeated"] == 1
+    assert calls == 3
+    assert [orjson.loads(taken.raw)["n"] for taken in intake.taken] == [1, 2, 2]
+
+
+@on_both_loops
 async def test_what_was_not_taken_in_may_come_again_with_the_same_signature() -> None:
     intake = MemoryIntake()
     intake.verdict = lambda raw: Receipt(Outcome.REFUSED)
