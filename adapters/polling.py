@@ -169,7 +169,8 @@ class PollingReceiver(Receiver):
         if not self._schedule.cron:
             return None
         try:
-            return float(await self.intake.mark(self.bound, _LAST) or "nan") or None
+            mark = await self.intake.mark(self.bound, _LAST)
+            return float(mark) if mark else None
         except (HubError, ValueError):
             return None
 

@@ -183,3 +183,12 @@ async def test_cron_notes_when_it_ran_so_that_a_restart_makes_up_for_what_was_mi
     await again.until(lambda: again.status()["next_run"] is not None)
     await again.stop(1)
     assert again.begun == 0
+
+
+async def test_a_cron_line_is_kept_from_the_first_start_on() -> None:
+    reader = Numbers(Kept(), [[b"a"]], cron="30 2 * * *")
+    await reader.start()
+    await reader.until(lambda: reader.status()["next_run"] is not None)
+    reader.run_now()
+    await reader.until(lambda: reader.begun == 1)
+    await reader.stop(1)
