@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from hub.api import Adapter, Bound, HubError, IntakePort, Receiver, Sender, hookimpl
 from hub.i18n import t
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["hub_adapters"]
 
@@ -36,7 +40,10 @@ _CLASSES = (
     ("fhir_poll", "adapters.fhir", "FhirPollAdapter"),
     ("fhir_subscriptions", "adapters.fhir.subscriptions.feed", "FhirSubscriptionsAdapter"),
     ("mail", "adapters.mail", "MailAdapter"),
+    ("cmpp", "adapters.cmpp.adapter", "CmppAdapter"),
     ("results", "adapters.results", "ResultsAdapter"),
+    ("timer", "adapters.timer", "TimerAdapter"),
+    ("reconcile", "adapters.reconcile", "ReconcileAdapter"),
 )
 #: Those whose listeners share one server for each host and port.
 _SHARING = ("dicomweb", "fhir", "http", "soap")
@@ -103,8 +110,14 @@ class _OnDemand(Adapter):
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return self._adapter.receiver(bound, intake)
 
+    def descriptions(self, options: BaseModel, address: str = "") -> Mapping[str, bytes]:
+        return self._adapter.descriptions(options, address)
+
     def sender(self, bound: Bound) -> Sender:
         return self._adapter.sender(bound)
+
+    def counterpart(self) -> Counterpart | None:
+        return self._adapter.counterpart()
 
 
 @hookimpl

@@ -6,74 +6,22 @@ Real time, timed and by hand (002:906, 942), at an interval or by a cron line, w
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hub.contract import Duration
+from hub.windows import Window, known_zone
 
 __all__ = ["Schedule", "Window"]
 
-_WINDOW = re.compile(r"(?:([A-Za-z]{3})(?:-([A-Za-z]{3}))? +)?(\d\d?):(\d\d)-(\d\d?):(\d\d)")
-_DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_DAY = timedelta(days=1)
 #: Cron times that are looked at to find one inside the windows: every minute of a fortnight.
 _TRIES = 20_160
-
-
-class Window:
-    """A part of the day, on some days of the week; ``22:00-06:00`` goes over midnight and belongs to the day it begins on."""
-
-    __slots__ = ("_begin", "_days", "_end")
-
-    def __init__(self, text: str) -> None:
-        """Raise ``ValueError`` with the remedy for anything that is not a window."""
-        found = _WINDOW.fullmatch(text.strip())
-        if not found:
-            raise ValueError(f"{text!r} is not a time window; write e.g. 22:00-06:00 or MON-FRI 12:00-13:30")
-        first, last = (found[1] or "MON").upper(), (found[2] or found[1] or "SUN").upper()
-        if first not in _DAYS or last not in _DAYS:
-            raise ValueError(f"{text!r}: days are {', '.join(_DAYS)}")
-        start, end = _DAYS.index(first), _DAYS.index(last)
-        self._days = frozenset((start + n) % 7 for n in range((end - start) % 7 + 1))
-        self._begin = _minutes(text, found[3], found[4])
-        self._end = _minutes(text, found[5], found[6])
-        if self._begin == self._end:
-            raise ValueError(f"{text!r} is empty; for the whole day write 00:00-24:00")
-
-    def holds(self, when: datetime) -> bool:
-        """``when`` carries the time zone of the schedule."""
-        minute = when.hour * 60 + when.minute
-        day = when.weekday()
-        if self._begin < self._end:
-            return day in self._days and self._begin <= minute < self._end
-        if minute >= self._begin:
-            return day in self._days
-        return minute < self._end and (day - 1) % 7 in self._days
-
-    def next_begin(self, after: datetime) -> datetime:
-        """The first beginning after ``after``."""
-        for number in range(9):
-            day = after + _DAY * number
-            if day.weekday() in self._days:
-                hour, minute = divmod(self._begin, 60)
-                begin = day.replace(hour=hour, minute=minute, second=0, microsecond=0)
-                if begin > after:
-                    return begin
-        raise AssertionError("a window begins at least once a week")
-
-
-def _minutes(text: str, hours: str, minutes: str) -> int:
-    value = int(hours) * 60 + int(minutes)
-    if int(minutes) > 59 or value > 24 * 60:
-        raise ValueError(f"{text!r}: times go from 00:00 to 24:00")
-    return value
 
 
 class Schedule(BaseModel):
@@ -102,11 +50,7 @@ class Schedule(BaseModel):
     @field_validator("tz")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{name!r} is not a time zone; write e.g. Asia/Shanghai or UTC") from None
-        return name
+        return known_zone(name)
 
     @field_validator("between")
     @classmethod

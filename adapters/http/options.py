@@ -73,6 +73,11 @@ class HttpConnect(ClientOptions):
     query: dict[str, str] = Field(
         default_factory=dict, description="query parameters; values may hold {name} templates"
     )
+    query_text: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*)?$",
+        description="name of a business key that holds a whole query string, as the target itself gave it in an earlier reply",
+    )
     content_type: str = Field("", description="default: that of the codec")
 
     @field_validator("path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -19,6 +20,7 @@ __all__ = ["Endpoint", "RequestHead", "auth_line", "encoded_path", "header_line"
 #: What may stand in a path or query as it is (RFC 3986, 3.3 and 3.4, and ``%`` for what is already encoded).
 _PATH_SAFE = "/:@!$&'()*+,;=%~-._"
 _QUERY_SAFE = _PATH_SAFE + "?"
+_QUERY = re.compile(r"(?:[A-Za-z0-9/:@!$&'()*+,;=._~?-]|%[0-9A-Fa-f]{2})*")  # RFC 3986, 3.4
 
 
 class Endpoint:
@@ -46,7 +48,7 @@ class Endpoint:
 class RequestHead:
     """Request line and headers of one interface's calls, except Content-Length and what a call adds."""
 
-    __slots__ = ("_fixed", "_headers", "_method", "_path", "_place", "_prefix", "_query", "names")
+    __slots__ = ("_fixed", "_headers", "_method", "_path", "_place", "_prefix", "_query", "_query_text", "names")
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class RequestHead:
         *,
         path: str = "",
         query: Mapping[str, str] | None = None,
+        query_text: str = "",
         headers: Mapping[str, str] | None = None,
         auth: OutboundAuth | None = None,
         content_type: str = "",
@@ -70,6 +73,7 @@ class RequestHead:
         self._query += [
             Template(f"{quote(name, safe='')}={quote(value, safe='{}')}") for name, value in (query or {}).items()
         ]
+        self._query_text = query_text
         given = {name.lower(): Template(value) for name, value in (headers or {}).items()}
         self._headers = list(given.items())
         own = {
@@ -86,7 +90,8 @@ class RequestHead:
         if forwarded and proxy is not None:
             self._fixed += proxy_authorization(proxy)
         #: Of every variable the templates need.
-        self.names = frozenset(name for each in (self._path, *self._query, *given.values()) for name in each.names)
+        names = (name for each in (self._path, *self._query, *given.values()) for name in each.names)
+        self.names = frozenset([*names, *([query_text] if query_text else [])])
 
     def fill(self, variables: Mapping[str, Any], *, optional: bool = False, target: str = "") -> bytes:
         """Raises :class:`PermanentError` for a value that is missing or can't stand where it should.
@@ -97,6 +102,8 @@ class RequestHead:
         try:
             if not target:
                 query = [_filled(part, variables, optional) for part in self._query]
+                if self._query_text:
+                    query.append(_whole_query(self._query_text, variables))
                 text = "&".join(part for part in query if part)
                 target = self._path.fill(variables, _path_part) + ("?" + text if text else "")
             lines = [
@@ -162,6 +169,23 @@ def _filled(template: Template, variables: Mapping[str, Any], optional: bool) ->
     if optional and not _complete(template, variables):
         return ""
     return template.fill(variables, _encode)
+
+
+def _whole_query(name: str, variables: Mapping[str, Any]) -> str:
+    """A query string that is sent as it is; what could end it, or the request line, is refused."""
+    value = variables.get(name)
+    if value is None:
+        raise MissingVariable(name)
+    text = str(value)
+    if not _QUERY.fullmatch(text):
+        raise PermanentError(
+            t(
+                f"{{{name}}} is no query string: name=value&…, percent-encoded",
+                f"{{{name}}} 不是查询串：name=value&…（百分号编码）",
+            ),
+            code="http.variable",
+        )
+    return text
 
 
 def _encode(value: str) -> str:

@@ -35,6 +35,7 @@ class HttpSender(HttpCaller):
             options.method,
             path=options.path,
             query=options.query,
+            query_text=options.query_text,
             headers=options.headers,
             auth=own_credentials(options),
             content_type="" if self._bodiless else options.content_type or bound.codec.content_type,

@@ -67,8 +67,8 @@ def untouched(tree: Any, codec: Codec, encoding: str) -> bytes | None:
 
 
 def rows_of(tree: Any, codec: str) -> list[Row]:
-    """The records to write: those of ``rows``, or of a tree that is a list itself."""
-    rows = tree.get("rows") if isinstance(tree, dict) else tree
+    """The records to write: those of ``rows``, or of a tree that is a list itself. A table with a header may have none."""
+    rows = tree.get("rows", [] if tree.get("header") else None) if isinstance(tree, dict) else tree
     if not isinstance(rows, list):
         raise CodecError(
             t("there is no list of rows", "没有行列表"),

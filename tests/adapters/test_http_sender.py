@@ -91,6 +91,9 @@ async def test_a_plain_post() -> None:
         ),
         ("/x", {"query": {"b": "{b}"}}, {"b": ""}, "POST /x?b= HTTP/1.1"),
         ("/x?q=a b", {"method": "PUT"}, {}, "PUT /x?q=a%20b HTTP/1.1"),
+        # A query string of the target's own is not encoded once more.
+        ("/x", {"query_text": "link"}, {"link": "a=%2F1&b=2"}, "POST /x?a=%2F1&b=2 HTTP/1.1"),
+        ("/x?c=3", {"query_text": "link"}, {"link": "a=1"}, "POST /x?c=3&a=1 HTTP/1.1"),
     ],
 )
 @on_both_loops
@@ -158,6 +161,10 @@ async def test_gzip(size: int, packed: bool) -> None:
         ({"path": "/{id}"}, {"id": ""}, "http.variable"),
         ({"path": "/{id}"}, {"id": ".."}, "http.variable"),
         ({"path": "/{id}"}, {"id": "."}, "http.variable"),
+        ({"query_text": "link"}, {}, "http.variable"),
+        ({"query_text": "link"}, {"link": "a=1 HTTP/1.1\r\nX: 1"}, "http.variable"),
+        ({"query_text": "link"}, {"link": "a=1#b"}, "http.variable"),
+        ({"query_text": "link"}, {"link": "a=%2"}, "http.variable"),
         ({"headers": {"X": "{id}"}}, {"id": "a\r\nY: b"}, "http.header"),
         ({"headers": {"X": "{id}"}}, {"id": "a\nb"}, "http.header"),
         ({"headers": {"X": "{id}"}}, {"id": "a\x00b"}, "http.header"),

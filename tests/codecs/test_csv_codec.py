@@ -411,3 +411,9 @@ def test_damaged_files_are_read_or_refused() -> None:
             continue
         again = codec().encode(dict(tree))
         assert codec(delimiter=",").decode(again)["rows"] == tree["rows"]
+
+
+def test_a_table_that_has_a_header_may_have_no_rows() -> None:
+    assert CsvCodec().encode({"header": ["a", "b"]}) == b"a,b\r\n"
+    with pytest.raises(CodecError, match="list of rows"):
+        CsvCodec().encode({"name": "x"})

@@ -1,0 +1,1 @@
+"""CMPP, the protocol of short message gateways in China: ``adapters.cmpp.adapter``."""
