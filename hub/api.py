@@ -37,6 +37,8 @@ from hub.store.sealing import file_sealer
 if TYPE_CHECKING:
     from hub.callers.door import Callers
     from hub.checking.checks import Checks
+    from hub.mapping import Context
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = [
     "Adapter",
@@ -91,6 +93,8 @@ class Bound:
     protection: Protection | None = None  # what ``security`` of the contract asks for; None: nothing
     data: Path = Path()  # the hub's data folder, for what an adapter keeps on disk
     callers: Callers | None = None  # given where :attr:`asks_caller`
+    #: Of a target without ``order_by`` that knows the ordering key of messages in a codec by other means.
+    order_key: Callable[[str], Callable[[Any, Context], str]] | None = None
 
     @property
     def asks_caller(self) -> bool:
@@ -283,6 +287,9 @@ class Adapter(ABC):
     #: What it receives it reads from a source: nobody waits there for an answer, so there is no request style.
     reads_source: ClassVar[bool] = False
 
+    #: Nobody is at the other end: a clock, answers to calls made elsewhere, the hub's own books.
+    alone: ClassVar[bool] = False
+
     #: Directions in which it applies ``Bound.protection`` itself, because it has headers and addresses to sign.
     protects: ClassVar[tuple[Literal["in", "out"], ...]] = ()
     #: Where it does not, the hub signs and encrypts around it, if its bodies are bytes it carries and does not look into.
@@ -295,3 +302,14 @@ class Adapter(ABC):
 
     def sender(self, bound: Bound) -> Sender:
         raise HubError(f"adapter {self.name} can't send")
+
+    def descriptions(self, options: BaseModel, address: str = "") -> Mapping[str, bytes]:
+        """What tools of the other side read, by file name, as the receiver with these options serves it: a WSDL.
+
+        ``address`` is where callers reach it; default: what the options say. Raises :class:`HubError` for a file that can't be read.
+        """
+        return {}
+
+    def counterpart(self) -> Counterpart | None:
+        """The other end of the transport, for simulators; None: there is none yet."""
+        return None

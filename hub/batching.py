@@ -38,6 +38,14 @@ def batching_problems(contract: Interface, codec: Codec, origin: Origin) -> list
         )
         remedy = t("take collect or results away", "请去掉 collect 或 results")
         problems.append(origin.problem(text, ("results",), remedy=remedy))
+    if collect is not None and contract.retry is not None and contract.retry.once:
+        text = t("messages that go together can't be sent once each", "合并发送的消息不能各自只发送一次（once）")
+        remedy = t("take collect or retry.once away", "请去掉 collect 或 retry.once")
+        problems.append(origin.problem(text, ("retry", "once"), remedy=remedy))
+    if collect is not None and contract.hours is not None:
+        text = t("messages that go together can't wait each for its hours", "合并发送的消息不能各自等待允许的时段")
+        remedy = t("take collect or hours away", "请去掉 collect 或 hours")
+        problems.append(origin.problem(text, ("hours",), remedy=remedy))
     reply = contract.reply.codec or contract.codec
     if collect is not None:
         problems += _collect(contract, collect, codec, reply, origin)

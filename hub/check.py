@@ -17,6 +17,7 @@ from hub.contract import Interface
 from hub.deployment import Deployment, build
 from hub.errors import CodecError, Problem
 from hub.i18n import t
+from hub.profiles.check import profile_problems
 from hub.registry import LoadedPlugin, Registry
 from hub.validation import did_you_mean
 
@@ -67,6 +68,7 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     problems = [*problems, *mappings.problems()]
     for plugin in registry.plugins.values():
         problems.extend(plugin_problems(plugin, registry, deployment))
+    problems.extend(profile_problems(registry, lambda plugin: plugin_problems(plugin, registry, deployment)))
     if any(folder.is_dir() for folder in loaded.schema_folders):
         problems.extend(deployment.check_library().problems())
     return CheckReport(
@@ -81,6 +83,8 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
 
 def plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deployment) -> list[Problem]:
     """What is wrong with a contract even where no system uses it."""
+    from hub.simulator.check import simulate_problems  # a reload of a hub that runs needs none of it
+
     problems: list[Problem] = []
     for name, interface in plugin.contract.interfaces.items():
         if interface.adapter not in registry.adapters:
@@ -110,6 +114,7 @@ def plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deploy
                 text, remedy = problem
                 path: tuple[str | int, ...] = ("interfaces", name, "examples", number)
                 problems.append(plugin.document.problem(f"{example}: {text}", path, remedy=remedy))
+    problems.extend(simulate_problems(plugin, registry, deployment.mappings))
     return problems
 
 
@@ -121,8 +126,8 @@ def _example_problem(file: Path, interface: Interface, codec: Codec) -> tuple[st
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         remedy = t(
-            "add the file, or correct the path; it is relative to plugin.yaml",
-            "请添加文件或更正路径（相对 plugin.yaml）",
+            "add the file, or correct the path; it is relative to the file that names it",
+            "请添加文件或更正路径（相对书写该路径的文件）",
         )
         return t(f"can't be read: {reason}", f"无法读取：{reason}"), remedy
     if len(raw) > MAX_EXAMPLE_BYTES:

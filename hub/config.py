@@ -40,6 +40,7 @@ class LoadedConfig:
     plugin_folders: list[Path]
     mapping_folders: list[Path]
     schema_folders: list[Path]
+    flow_folders: list[Path]
     store_path: Path
     unusable: bool = False  # hub.yaml itself has errors: nothing can be started with it
     admin_token: Secret | None = None  # None: not configured
@@ -70,6 +71,7 @@ def load_config(path: str | os.PathLike[str]) -> LoadedConfig:
         plugin_folders=[_join(base, folder) for folder in config.plugins],
         mapping_folders=[_join(base, folder) for folder in config.mappings],
         schema_folders=[_join(base, folder) for folder in config.schemas],
+        flow_folders=[_join(base, folder) for folder in config.flows],
         store_path=_join(base, config.store.path),
     )
     if config.admin.token not in ("", "off"):
@@ -122,6 +124,8 @@ def _check_folders(loaded: LoadedConfig, document: Document) -> None:
     kinds = [("plugins", loaded.plugin_folders), ("mappings", loaded.mapping_folders)]
     if isinstance(document.data, dict) and "schemas" in document.data:  # many hubs have none
         kinds.append(("schemas", loaded.schema_folders))
+    if isinstance(document.data, dict) and "flows" in document.data:
+        kinds.append(("flows", loaded.flow_folders))
     for key, folders in kinds:
         for number, folder in enumerate(folders):
             if not folder.is_dir():

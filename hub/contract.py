@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from hub.audit.config import AuditConfig
 from hub.crypto.config import CryptoConfig
@@ -23,6 +23,7 @@ from hub.people.config import (
     SecondFactorConfig,
     SessionsConfig,
 )
+from hub.windows import Window, known_zone
 
 __all__ = [
     "AbuseConfig",
@@ -35,17 +36,25 @@ __all__ = [
     "DeliveryConfig",
     "Duration",
     "ErrorRule",
+    "Fragment",
+    "HoursRule",
     "HubConfig",
     "IntakeConfig",
     "Interface",
     "ItemsRule",
     "LogConfig",
+    "Parameter",
     "Plugin",
+    "Profile",
     "ReplyRule",
     "ResultsRule",
     "RetryPolicy",
     "RouteConfig",
     "Setting",
+    "SimulateRule",
+    "SimulatedCallback",
+    "SimulatedCheck",
+    "SimulatedState",
     "Size",
     "StoreConfig",
     "SystemConfig",
@@ -124,6 +133,17 @@ class RetryPolicy(Model):
         7 * 86400.0,
         description="a target that can't be reached at all does not use up tries; after so long the delivery is dead",
     )
+    once: bool = Field(
+        False,
+        description="money moves: what may have been carried out is not sent again, also when the hub was stopped in between: "
+        "it is dead (delivery.interrupted). With attempts: 0",
+    )
+
+    @model_validator(mode="after")
+    def _no_other_try(self) -> RetryPolicy:
+        if self.once and self.attempts:
+            raise ValueError("once: what is sent once has no further attempts; say attempts: 0")
+        return self
 
 
 class Breaker(Model):
@@ -253,6 +273,29 @@ class Answers(Model):
     )
 
 
+class HoursRule(Model):
+    """When an ``out`` interface may be used; what comes at other times waits in the store."""
+
+    open: Names = Field(
+        min_length=1, description="windows, e.g. 08:00-20:00 or MON-FRI 08:00-20:00; one of them must hold"
+    )
+    zone: str = Field("Asia/Shanghai", description="time zone of the windows")
+    unless: str = Field("", description="expression on the source message; where it holds it is sent at any time")
+
+    @field_validator("open")
+    @classmethod
+    def _sound_windows(cls, texts: list[str]) -> list[str]:
+        for text in texts:
+            if "${" not in text:  # a setting, put in and checked for each system
+                Window(text)
+        return texts
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        return name if "${" in name else known_zone(name)
+
+
 class ValidateRule(Model):
     """How messages are checked: what an interface receives before or after it is acknowledged, what it sends before the call.
 
@@ -279,6 +322,76 @@ class ValidateRule(Model):
 
 def _as_rule(value: Any) -> Any:
     return {"mode": value} if isinstance(value, str) else value
+
+
+class SimulatedState(Model):
+    """What the simulated party remembers: records found again by a key, each with a status."""
+
+    record: str = Field("", description="kind of the records; interfaces that name the same kind share them")
+    key: str = Field(min_length=1, description="expression on the request: which record it is about")
+    creates: bool = Field(False, description="the call makes the record; others need one that is there")
+    status: Names = Field(default_factory=list, description="statuses in which the call is taken; none: in any")
+    becomes: str = Field("", description="expression for the status afterwards")
+    keep: dict[str, str] = Field(
+        default_factory=dict, description="what the record holds -> expression; read as ``$record.name``"
+    )
+    repeat: Literal["answer", "refuse"] = Field(
+        "answer", description="the same request again is answered as before, or refused with the code ``exists``"
+    )
+    exists: str = Field("", description="code where another request has made the record; none: it is replaced")
+    missing: str = Field("", description="code where there is no such record; none: the call is taken all the same")
+    wrong_status: dict[str, str] = Field(
+        default_factory=dict, description="status -> code where the call is not taken in it; * for all others"
+    )
+
+
+class SimulatedCheck(Model):
+    """One thing for which the simulated party refuses a call."""
+
+    when: str = Field(min_length=1, description="expression on the request; where it holds the call is refused")
+    code: str = Field(min_length=1)
+
+
+class SimulatedCallback(Model):
+    """What the simulated party tells later, by a call to the hub."""
+
+    to: str = Field(min_length=1, description="an ``in`` interface of the same plugin")
+    after: Duration = Field(0.5, ge=0)
+    body: Any = Field(description="as ``answer``")
+    when: str = Field("", description="expression on the request; absent: always")
+    becomes: str = Field("", description="expression for the status of the record from then on")
+
+
+class SimulateRule(Model):
+    """How the other party is played: docs/simulator.md. What is left out follows from the contract.
+
+    Expressions read the request as it was before it was signed and encrypted, and ``$record``, ``$count``, ``$id``, ``$query``,
+    ``$path``, ``$headers``, ``$form``, ``$accepts``; those of refusals ``$code`` and ``$text`` as well.
+    """
+
+    when: str = Field("", description="expression: which calls to an address several interfaces share are for this one")
+    checks: list[SimulatedCheck] = Field(default_factory=list, description="what is refused besides, first to last")
+    answer: Any = Field(
+        None,
+        description="good reply: name of a mapping, file of the plugin, tree whose texts are expressions, or a text of "
+        "several lines or one that begins with ``<`` or ``MSH`` with ``{expression}`` places; default: what ``success`` asks for",
+    )
+    status: int = Field(0, ge=0, le=599, description="HTTP status of the good reply; default: 200")
+    refusal: Any = Field(None, description="reply of every refusal, as ``answer``; default: what ``reply`` reads")
+    refusals: dict[str, Any] = Field(default_factory=dict, description="code -> its own reply, as ``answer``")
+    codes: dict[str, str] = Field(
+        default_factory=dict,
+        description="why a call is refused -> code: security.signature_wrong, security.*, http.auth*, validate.failed, json.*, *",
+    )
+    statuses: dict[str, int] = Field(
+        default_factory=dict, description="code -> HTTP status of the refusal; * for all others"
+    )
+    state: SimulatedState | None = None
+    callback: SimulatedCallback | None = None
+    vary: dict[str, str] = Field(
+        default_factory=dict,
+        description="in: what differs from message to message, by path (a.b[0].c) or HL7 field (PID-3.1) -> expression",
+    )
 
 
 class Interface(Model):
@@ -341,10 +454,57 @@ class Interface(Model):
     breaker: Breaker = Breaker()
     concurrency: int = Field(8, ge=1, le=1024, description="calls under way at once; ordering keys never overlap")
     rate: float = Field(0, ge=0, description="calls per second, 0 = no limit")
-    examples: Names = Field(default_factory=list, description="files, relative to the plugin's folder")
+    hours: HoursRule | None = Field(None, description="when messages may be sent; absent: at any time")
+    examples: Names = Field(
+        default_factory=list, description="files, relative to the folder of the file that names them"
+    )
+    simulate: SimulateRule = Field(SimulateRule(), description="how ``hub simulate`` plays the other party")
 
 
-class Plugin(Model):
+class Fragment(Model):
+    """What plugins and profiles may say to be put together from parts: docs/profiles.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    extends: Names = Field(default_factory=list, description="profiles it takes over; a later one wins over an earlier")
+    values: dict[str, Any] = Field(default_factory=dict, alias="with", description="values of the profiles' parameters")
+    defaults: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="keys of an interface -> value, for all interfaces (``any``) or those of a direction, style or adapter, "
+        "e.g. ``out`` or ``http in``",
+    )
+    tables: dict[str, list[dict[str, Any]]] = Field(
+        default_factory=dict, description="rows from which ``each`` makes interfaces and settings"
+    )
+
+
+class Parameter(Model):
+    """What a plugin says to a profile; ``${{name}}`` stands for it."""
+
+    required: bool = False
+    default: Any = None
+    choices: list[Any] = Field(default_factory=list, description="the only values allowed")
+    description: str = Field("", description="what it is for, in Chinese or English")
+
+
+class Profile(Fragment):
+    """``profile.yaml``: a part of a contract which many plugins share."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    version: str = "1.0.0"
+    assumed: bool = Field(
+        False, description="true where no public specification exists and this part of the contract is ours"
+    )
+    sources: list[str] = Field(default_factory=list, description="where the facts come from")
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Any] | None] = Field(default_factory=dict, description="as in plugin.yaml")
+    interfaces: dict[str, dict[str, Any] | Literal["off"] | None] = Field(
+        default_factory=dict, description="as in plugin.yaml, each complete or a part; ``off`` removes one of a parent"
+    )
+
+
+class Plugin(Fragment):
     """``plugin.yaml``: how to talk to one kind of external system."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -488,6 +648,7 @@ class HubConfig(Model):
     schemas: list[str] = Field(
         default_factory=lambda: ["../schemas"], description="folders of the files ``validate`` of an interface names"
     )
+    flows: list[str] = Field(default_factory=lambda: ["../flows"], description="folders of flows: docs/flows.md")
     include: list[str] = Field(default_factory=lambda: ["systems/*.yaml", "routes/*.yaml"])
     watch: bool = Field(
         True, description="saved changes of these files take effect within a second; false: on `hub reload` only"

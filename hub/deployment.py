@@ -21,12 +21,12 @@ from hub.batching import batching_problems, check_batching
 from hub.codecs.options import configure
 from hub.config import LoadedConfig, load_config
 from hub.contract import HubConfig, Interface, RouteConfig, SystemConfig
-from hub.crypto.config import CryptoConfig
 from hub.deployment_diff import DeploymentDiff, diff
 from hub.errors import ConfigError, HubError, Problem
 from hub.i18n import t
 from hub.keys.config import KeysConfig
 from hub.keys.reference import References
+from hub.process_wide import use_crypto, use_privacy
 from hub.registry import LoadedPlugin, Registry
 from hub.routes import check_receivers, resolve_routes
 from hub.settings import check_settings, referenced, substitute
@@ -37,6 +37,7 @@ from hub.yaml_source import KeyPath, Place
 if TYPE_CHECKING:
     from hub.checking.checks import Checks
     from hub.checking.load import CheckLibrary
+    from hub.flows.definition import Definition
     from hub.mapping import MappingLibrary
     from hub.security.protection import Protection
 
@@ -44,11 +45,10 @@ __all__ = [
     "Deployment",
     "DeploymentDiff",
     "assign_workers",
+    "bind_system",
     "build",
     "diff",
     "load_deployment",
-    "use_crypto",
-    "use_privacy",
 ]
 
 #: Parts of an interface in which secrets may be used: they go to the adapter and nowhere else.
@@ -73,6 +73,7 @@ class Deployment:
     schema_folders: list[Path] = field(default_factory=list)
     data: Path = Path()
     keys: References = field(default_factory=lambda: References(KeysConfig(), Path()))
+    flows: dict[str, Definition] = field(default_factory=dict)  # those that can begin
     _library: CheckLibrary | None = None
 
     @property
@@ -82,6 +83,11 @@ class Deployment:
     @property
     def codecs(self) -> Mapping[str, Codec]:
         return self.registry.codecs
+
+    @property
+    def parties(self) -> dict[str, SystemConfig]:
+        """The systems that are external parties; flows are a system of the hub's own, without a plugin."""
+        return {name: system for name, system in self.systems.items() if system.plugin in self.registry.plugins}
 
     def check_library(self) -> CheckLibrary:
         """Schemas and rule sets, read when the first interface asks for them."""
@@ -184,21 +190,6 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     return deployment
 
 
-def use_crypto(config: HubConfig, base: Path) -> None:
-    """From now on national cryptography is done as configured; ``base`` is the folder of ``hub.yaml``."""
-    if config.security.crypto != CryptoConfig():
-        from hub.crypto import use  # loading it costs a start that has nothing configured
-
-        use(config.security.crypto, base)
-
-
-def use_privacy(config_file: Path, config: HubConfig) -> None:
-    """From now on classes of personal data are those of a deployment. Raises :class:`ConfigError`."""
-    from hub.privacy.site import use  # reading the classes takes a start some milliseconds
-
-    use(config_file, config)
-
-
 def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) -> tuple[Deployment, list[Problem]]:
     """The deployment, and every problem of configuration, plugins, systems and routes (also ``deployment.problems``)."""
     deployment = Deployment(
@@ -223,9 +214,20 @@ def build(loaded: LoadedConfig, registry: Registry, mappings: MappingLibrary) ->
     check_receivers(deployment)
     check_answers(deployment)
     check_batching(deployment)
-    resolve_routes(deployment, loaded)
+    if any(folder.is_dir() for folder in loaded.flow_folders):
+        from hub.flows.deploy import add_flows, route_flows  # many hubs have none
+
+        add_flows(deployment, loaded.flow_folders, loaded.declared)
+        resolve_routes(deployment, loaded, route_flows)
+    else:
+        resolve_routes(deployment, loaded)
     problems.extend(worker_conflicts(deployment))
     return deployment, problems
+
+
+def bind_system(name: str, deployment: Deployment) -> None:
+    """Add the interfaces of one system of ``deployment.config``; what is wrong is in ``deployment.problems``."""
+    _System(name, deployment.config.systems[name], deployment).add()
 
 
 class _System:

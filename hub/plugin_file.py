@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from hub.contract import Interface, Plugin, Setting
 from hub.errors import Problem
 from hub.i18n import t
+from hub.profiles.document import ComposedDocument
 from hub.validation import explain
 from hub.yaml_source import Document
 
@@ -19,7 +20,7 @@ IN_ONLY = frozenset(("listen", "type", "control_id", "keys", "duplicate_window",
 OUT_ONLY = frozenset(
     (
         *("connect", "accepts", "mapping", "order_by", "idempotency", "success", "reply", "errors", "retry", "breaker"),
-        *("concurrency", "rate"),
+        *("concurrency", "rate", "hours"),
     )
 )
 
@@ -33,18 +34,36 @@ def parse_contract(document: Document, problems: list[Problem]) -> Plugin | None
     Where a setting (``${name}``) stands for something that is not text, a sample takes its place in the result:
     :mod:`hub.deployment` puts the real value there, and checks it, for every system.
     """
+    read = _ready(document)
     try:
-        plugin = Plugin.model_validate(document.data)
+        plugin = Plugin.model_validate(read)
     except ValidationError as error:
-        data = _with_samples(document.data, error)
+        data = _with_samples(read, error)
         try:
             plugin = Plugin.model_validate(data)
         except ValidationError as remaining:
             problems.extend(explain(remaining, Plugin, data, document.place()))
             return None
+    if isinstance(document, ComposedDocument):
+        _keep_ready(document, plugin)
     for name, interface in plugin.interfaces.items():
         _check_direction(name, interface, document, problems)
     return plugin
+
+
+def _ready(document: Document) -> Any:
+    """The data, with interfaces that other plugins have as well as they were read for the first of these."""
+    data = document.data
+    if not isinstance(document, ComposedDocument) or not isinstance(data.get("interfaces"), dict):
+        return data
+    ready = document.ready
+    return {**data, "interfaces": {name: ready.get(id(raw), (raw, raw))[1] for name, raw in data["interfaces"].items()}}
+
+
+def _keep_ready(document: ComposedDocument, plugin: Plugin) -> None:
+    for name, part in document.parts("interfaces"):
+        if part.shared:
+            document.ready[id(part.data)] = part.data, plugin.interfaces[name]
 
 
 def _with_samples(data: Any, error: ValidationError) -> Any:

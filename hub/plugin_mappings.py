@@ -12,7 +12,7 @@ from hub.mapping_tools.coverage import Coverage, coverage
 from hub.mapping_tools.testing import input_of, run_case
 from hub.mapping_tools.workbench import Workbench
 
-__all__ = ["COVERED", "MappingProofs", "mappings_of"]
+__all__ = ["COVERED", "MappingProofs", "mappings_of", "untested"]
 
 #: Least share of the target fields of a mapping that its tests write.
 COVERED = 0.8
@@ -53,7 +53,7 @@ class MappingProofs:
             return t("mappings that are missing or have errors", "不存在或有错误的映射")
         tests = self._cases(name)
         if tests is None:
-            return _untested()
+            return untested()
         passed = tests.cases and not tests.problems
         if not passed or not all(run_case(self._bench, name, tests, number).ok for number in range(len(tests.cases))):
             return t("mappings whose tests fail", "测试未通过的映射")
@@ -72,7 +72,7 @@ class MappingProofs:
     def _cover(self, name: str) -> str:
         tests = self._cases(name)
         if tests is None:
-            return _untested()
+            return untested()
         inputs = []
         try:
             mapping = self._bench.library.get(name)
@@ -89,7 +89,8 @@ class MappingProofs:
         )
 
 
-def _untested() -> str:
+def untested() -> str:
+    """What is said of a mapping without tests."""
     return t("mappings without tests", "没有测试的映射")
 
 

@@ -29,6 +29,8 @@ from hub.contract import Plugin
 from hub.errors import ConfigError, Problem
 from hub.i18n import t
 from hub.plugin_file import parse_contract
+from hub.profiles.compose import Composer, is_composed
+from hub.profiles.load import LoadedProfile, read_profile
 from hub.security.scheme import Scheme
 from hub.yaml_source import Document, load
 
@@ -44,6 +46,7 @@ LOAD_SECONDS = 10.0
 SLOW_SECONDS = 1.0
 
 _PACKAGE = "tongqu_plugins"
+_PLUGIN, _PROFILE = "plugin.yaml", "profile.yaml"
 _HOOKS = ("hub_adapters", "hub_codecs", "hub_functions", "hub_security_schemes", "hub_plugin_folders")
 
 R = TypeVar("R")
@@ -58,10 +61,12 @@ class LoadedPlugin:
     file: Path
     document: Document
     module: ModuleType | None = None
+    profiles: tuple[LoadedProfile, ...] = ()  # those it takes over, the nearest first
 
     @property
     def stamp(self) -> str:
-        return f"{self.contract.id}@{self.contract.version}"
+        """Which contract it is: its version, and those of its profiles."""
+        return "+".join([f"{self.contract.id}@{self.contract.version}", *(one.stamp for one in self.profiles)])
 
 
 @dataclass(slots=True)
@@ -87,12 +92,14 @@ class Registry:
     """Everything that is available to systems."""
 
     plugins: dict[str, LoadedPlugin] = field(default_factory=dict)
+    profiles: dict[str, LoadedProfile] = field(default_factory=dict)
     adapters: dict[str, Adapter] = field(default_factory=dict)
     codecs: dict[str, Codec] = field(default_factory=dict)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     schemes: dict[str, type[Scheme]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)  # ids (or folder names) of plugins that were left out
+    failed_profiles: set[str] = field(default_factory=set)
 
     @classmethod
     def discover(
@@ -100,7 +107,7 @@ class Registry:
     ) -> Registry:
         """Load everything. Never raises: what can't be loaded is in ``problems``.
 
-        ``folders`` hold ``<id>/plugin.yaml`` or ``<group>/<id>/plugin.yaml``; ``packages`` says whether installed packages
+        ``folders`` hold ``<id>/plugin.yaml`` or ``<group>/<id>/plugin.yaml``, and profiles in the same way; ``packages`` says whether installed packages
         are asked through entry points; ``load_seconds`` is how long the code of each may take.
         """
         return _Discovery(load_seconds).run([Path(folder) for folder in folders], packages)
@@ -121,8 +128,15 @@ class _Discovery:
             self._hooks_of(name, lambda name=name: importlib.import_module(name))  # type: ignore[misc]
         if packages:
             self._packages()
-        for file in _plugin_files([*folders, *self._more_folders]):
-            self._plugin(file)
+        files = list(_contract_files([*folders, *self._more_folders]))
+        for file in files:
+            if file.name == _PROFILE:
+                self._profile(file)
+        composer = Composer(self._found.profiles, self._found.failed_profiles, self._found.adapters)
+        for file in files:
+            if file.name == _PLUGIN:
+                self._plugin(file, composer)
+        self._found.problems = list(dict.fromkeys(self._found.problems))  # those of a profile are told for every plugin
         return self._found
 
     # -- sources -------------------------------------------------------------------------------------------------
@@ -153,7 +167,27 @@ class _Discovery:
             dist = f" ({point.dist.name} {point.dist.version})" if point.dist is not None else ""
             self._hooks_of(f"{ENTRY_POINTS}:{point.name}{dist}", point.load)
 
-    def _plugin(self, file: Path) -> None:
+    def _profile(self, file: Path) -> None:
+        found = self._found
+        try:
+            document = load(file)
+        except ConfigError as error:
+            found.problems.extend(error.problems)
+            found.failed_profiles.add(file.parent.name)
+            return
+        profile = read_profile(document, found.problems)
+        if profile is None:
+            found.failed_profiles.add(_declared_id(document) or file.parent.name)
+            return
+        earlier = found.profiles.setdefault(profile.contract.id, profile)
+        if earlier is not profile:
+            name = profile.contract.id
+            text = t(
+                f"profile {name!r} is already declared in {earlier.file}", f"模板 {name!r} 已在 {earlier.file} 声明"
+            )
+            found.problems.append(document.problem(text, ("id",), remedy=t("rename or remove one", "请改名或删除其一")))
+
+    def _plugin(self, file: Path, composer: Composer) -> None:
         found = self._found
         try:
             document = load(file)
@@ -162,7 +196,11 @@ class _Discovery:
             found.failed.add(file.parent.name)
             return
         problems: list[Problem] = []
-        contract = parse_contract(document, problems)
+        profiles: list[LoadedProfile] = []
+        if is_composed(document.data):
+            document, profiles = composer.compose(document, problems)
+        wrong = any(problem.severity == "error" for problem in problems)
+        contract = None if wrong else parse_contract(document, problems)
         found.problems.extend(problems)
         if contract is None:
             found.failed.add(_declared_id(document) or file.parent.name)
@@ -184,7 +222,9 @@ class _Discovery:
                 found.failed.add(contract.id)
                 return
             module = loaded
-        found.plugins[contract.id] = LoadedPlugin(contract, file.parent, file, document, module)
+        found.plugins[contract.id] = LoadedPlugin(
+            contract, file.parent, file, document, module, tuple(reversed(profiles))
+        )
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -365,14 +405,13 @@ def _reason(error: BaseException) -> str:
 # -- plugin folders ----------------------------------------------------------------------------------------------
 
 
-def _plugin_files(folders: Iterable[Path]) -> Iterator[Path]:
-    """``<folder>/<id>/plugin.yaml`` and ``<folder>/<group>/<id>/plugin.yaml``, in the order of their names."""
+def _contract_files(folders: Iterable[Path]) -> Iterator[Path]:
+    """``<folder>/<id>/plugin.yaml`` and ``<folder>/<group>/<id>/plugin.yaml``, in the order of their names; profiles too."""
     seen: set[Path] = set()
     for folder in folders:
         for first in _subfolders(folder):
-            file = first / "plugin.yaml"
-            files = [file] if file.is_file() else [second / "plugin.yaml" for second in _subfolders(first)]
-            for candidate in files:
+            places = [first] if (first / _PLUGIN).is_file() else [first, *_subfolders(first)]
+            for candidate in (place / name for place in places for name in (_PROFILE, _PLUGIN)):
                 if candidate not in seen and candidate.is_file():
                     seen.add(candidate)
                     yield candidate

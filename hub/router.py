@@ -49,7 +49,7 @@ def order_key_of(bound: Bound, source_codec: str) -> OrderKey:
     """The function that reads a target's ordering key from a source message."""
     expression = bound.contract.order_by
     if expression is None:
-        return _whole_target
+        return _whole_target if bound.order_key is None else bound.order_key(source_codec)
     if expression == "":
         return lambda tree, context: ""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hub.answering import answered_places, answering
@@ -113,12 +113,16 @@ def _shape(path: str) -> str:
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
-def resolve_routes(deployment: Deployment, loaded: LoadedConfig) -> None:
-    """Check every route against the systems; those without errors become part of the deployment."""
+def resolve_routes(
+    deployment: Deployment, loaded: LoadedConfig, more: Callable[[Deployment], None] | None = None
+) -> None:
+    """Check every route against the systems; those without errors become part of the deployment. ``more`` adds others."""
     checker = _Routes(deployment, loaded)
     for name, route in loaded.hub.routes.items():
         if route.enabled:
             checker.resolve(name, route)
+    if more is not None:
+        more(deployment)
     checker.check_sources()
 
 
@@ -217,7 +221,8 @@ class _Routes:
         wanted = []
         for name in route.to:
             system = systems.get(name.partition("/")[0])
-            if "*" not in name and name not in self._deployment.inbound and (system is None or system.enabled):
+            receives = name in self._deployment.inbound and name not in self._deployment.outbound  # flows do both
+            if "*" not in name and not receives and (system is None or system.enabled):
                 wanted.append(name)
         return list(dict.fromkeys(wanted))
 
@@ -295,6 +300,10 @@ class _Routes:
         if collect is not None and collect.by:
             about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
             problems.extend(expression_problems(collect.by, codec, origin, ("collect", "by"), about=about))
+        hours = target.contract.hours
+        if hours is not None and hours.unless:
+            about = t(f"for messages of {source.place}: ", f"对 {source.place} 的消息：")
+            problems.extend(expression_problems(hours.unless, codec, origin, ("hours", "unless"), about=about))
         enveloped = collect is not None and bool(collect.mapping)  # what messages become is not what is sent
         name = target.contract.mapping if route.mapping is None else route.mapping
         if name:
@@ -405,7 +414,9 @@ class _Routes:
         for place, names in routes.items():
             bound = deployment.inbound[place]
             origin = deployment.origins[place]
-            if not names and not self._answers_callers(bound):
+            # A flow need not send anything; a login is answered by its scheme, with a token.
+            silent = bound.contract.adapter == "flow" or any("login" in entry for entry in bound.contract.security)
+            if not names and not silent and not self._answers_callers(bound):
                 text = t(f"no route takes the messages of {place}", f"没有路由处理 {place} 的消息")
                 remedy = t("add a route, or switch the interface off", "请添加路由或停用该接口")
                 severity = "error" if bound.contract.style == "request" else "warning"

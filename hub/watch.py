@@ -101,9 +101,11 @@ class Watcher:
         for pattern in self._loaded.hub.include:
             yield from glob.glob(str(base / pattern), recursive=True)
         for folder in self._loaded.plugin_folders:
-            yield from _below(folder, lambda name: name == "plugin.yaml" or name.endswith(".py"))
+            yield from _below(folder, lambda name: name in ("plugin.yaml", "profile.yaml") or name.endswith(".py"))
         for folder in self._loaded.mapping_folders:
             yield from _below(folder, lambda name: name.endswith((".yaml", ".csv")) and not name.endswith(_TESTS))
+        for folder in self._loaded.flow_folders:
+            yield from _below(folder, lambda name: name.endswith(".yaml"))
         for folder in self._loaded.schema_folders:
             yield from _below(folder, lambda name: name.endswith(_SCHEMAS) and not name.endswith(_TESTS))
 

@@ -163,7 +163,8 @@ def _code_and_configuration(deployment: Deployment, config_file: Path) -> list[t
         file = Path(place.document.path).resolve()
         found[file] = file.parent
     for plugin in deployment.registry.plugins.values():
-        for file in (plugin.folder / "plugin.yaml", plugin.folder / "plugin.py"):
+        profiles = (profile.file for profile in plugin.profiles)
+        for file in (plugin.folder / "plugin.yaml", plugin.folder / "plugin.py", *profiles):
             if file.is_file():
                 found[file.resolve()] = file.resolve().parent
     return [(folder, file) for file, folder in list(found.items())[:_MOST_FILES]]

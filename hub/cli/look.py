@@ -22,7 +22,7 @@ from hub.admin.present import (
     message_row_json,
     parse_ids,
 )
-from hub.cli.audit import audit_troubles
+from hub.cli.audit_reads import audit_troubles
 from hub.cli.callbacks import print_chain
 from hub.cli.common import (
     DEFAULT_CONFIG,
@@ -180,6 +180,9 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
                 ],
                 collected,
             )
+        resting = [[place, row["out_of_hours"]] for place, row in worker["outbound"].items() if row.get("out_of_hours")]
+        if resting:
+            table([t("out of hours", "时段外等待"), t("deliveries", "投递")], resting)
         awaited = [
             [place, row["awaited"], row["overdue"]] for place, row in figures["outbound"].items() if "awaited" in row
         ]
@@ -204,6 +207,12 @@ def status(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
 
 def plugins(
+    plugin: Annotated[
+        str,
+        typer.Argument(
+            help=t("show the contract of this one, and where each part is written", "显示此插件生效的契约及各部分出处")
+        ),
+    ] = "",
     config: Config = DEFAULT_CONFIG,
     quality: Annotated[
         bool,
@@ -213,25 +222,40 @@ def plugins(
 ) -> None:
     from hub.deployment import load_deployment
 
+    if plugin:
+        from hub.cli.effective import print_effective
+
+        return print_effective(site(config).file, plugin, as_json)
     if quality:
         return _plugin_qualities(site(config).file, as_json)
 
+    from hub.verify.badges import levels
+
     deployment = load_deployment(site(config).file)
-    rows = deployment.plugin_list()
+    reached = levels(site(config).file)
+    rows = [row | {"level": reached.get(row["id"], "")} for row in deployment.plugin_list()]
     if as_json:
         return emit({"plugins": rows, "problems": [p.as_dict() for p in deployment.problems]})
     table(
-        [t("plugin", "插件"), t("name", "名称"), t("version", "版本"), t("interfaces", "接口"), t("systems", "系统")],
+        [
+            t("plugin", "插件"),
+            t("level", "等级"),
+            t("name", "名称"),
+            t("version", "版本"),
+            t("interfaces", "接口"),
+            t("systems", "系统"),
+        ],
         [
             [
                 r["id"],
+                r["level"] or "–",
                 r["name"],
                 r["version"],
                 " ".join(("← " if i["direction"] == "in" else "→ ") + i["id"] for i in r["interfaces"]),
                 " ".join(r["systems"]),
             ]
             if r["loaded"]
-            else [r["id"], t("could not be loaded", "未能加载"), "", "", ""]
+            else [r["id"], "", t("could not be loaded", "未能加载"), "", "", ""]
             for r in rows
         ],
     )
@@ -247,7 +271,7 @@ def _plugin_qualities(config_file: Path, as_json: bool) -> None:
         return emit({"plugins": [quality.as_dict() for quality in found.values()]})
     table(
         [t("plugin", "插件"), t("level", "等级"), t("missing for the next level", "升级所缺")],
-        [[name, quality.level or "–", "; ".join(quality.missing)] for name, quality in found.items()],
+        [[name, quality.word, "; ".join(quality.missing)] for name, quality in found.items()],
     )
 
 

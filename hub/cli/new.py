@@ -41,6 +41,13 @@ def plugin(
     ] = "",
     adapter: Annotated[str, typer.Option(help=t("transport", "传输适配器"))] = "",
     codec: Annotated[str, typer.Option(help=t("format", "报文格式"))] = "",
+    extends: Annotated[
+        str, typer.Option(help=t("a profile that says all this already", "已给出上述内容的配置模板"))
+    ] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--with", help=t("NAME=VALUE, a parameter of the profile", "名称=值，配置模板的参数")),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     from hub.scaffold.formats import FORMATS
@@ -51,11 +58,15 @@ def plugin(
     plugin_id = plugin_id or _asked("--id", t("id, e.g. city_his", "编号，如 city_his"))
     group = group or _asked("--group", t("group, e.g. hospital", "分组，如 hospital"))
     name = name or _asked("--name", t("name", "名称"), plugin_id)
+    if extends:
+        given = tuple((name, value) for name, _, value in (text.partition("=") for text in values or ()))
+        answers = PluginAnswers(plugin_id, group, name, extends=extends, values=given)
+        return _told(new_plugin(where, answers), as_json)
     direction = direction or _asked("--direction", t("direction", "方向"), "out", DIRECTIONS)
     adapter = adapter or _asked("--adapter", t("adapter", "适配器"), "http", usable(direction))
     codecs = (TRANSPORTS[adapter].codecs if adapter in TRANSPORTS else ()) or tuple(FORMATS)
     codec = codec or _asked("--codec", t("codec", "格式"), codecs[0], codecs)
-    _told(new_plugin(where, PluginAnswers(plugin_id, group, name, direction, adapter, codec)), as_json)
+    return _told(new_plugin(where, PluginAnswers(plugin_id, group, name, direction, adapter, codec)), as_json)
 
 
 @app.command(

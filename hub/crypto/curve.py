@@ -6,6 +6,7 @@ same with every provider.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 __all__ = ["A", "B", "G", "N", "P", "add", "decompress", "negate", "on_curve", "public_point"]
@@ -20,6 +21,10 @@ G = (
 )
 
 Point = tuple[int, int]
+#: Public points by a hash of the secret; the key of the hash is this process's own.
+_HASH_KEY = secrets.token_bytes(32)
+_KNOWN: dict[bytes, Point] = {}
+_MOST_KNOWN = 1024
 _Jacobian = tuple[int, int, int]  # x/z², y/z³; z = 0 is the point at infinity
 
 
@@ -57,6 +62,21 @@ def add(one: Point, other: Point) -> Point | None:
 
 def public_point(secret: int) -> Point:
     """The point ``secret``·G for 0 < secret < N.
+
+    One key often serves dozens of interfaces, and each is checked against its public half: what was computed is kept, under a
+    hash that tells nothing of the secret.
+    """
+    known = hashlib.blake2b(secret.to_bytes(32, "big"), key=_HASH_KEY).digest()
+    found = _KNOWN.get(known)
+    if found is None:
+        while len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        found = _KNOWN[known] = _multiple(secret)
+    return found
+
+
+def _multiple(secret: int) -> Point:
+    """The point ``secret``·G.
 
     The multiplier is blinded by a random multiple of the order, so that the time taken tells nothing about the secret's bits.
     """

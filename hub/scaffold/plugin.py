@@ -13,6 +13,7 @@ from hub.config import LoadedConfig, load_config
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 from hub.registry import Registry
+from hub.scaffold.extending import extending_files
 from hub.scaffold.files import write_new
 from hub.scaffold.formats import FORMATS, PLAIN
 from hub.scaffold.transports import TRANSPORTS, Side
@@ -65,7 +66,7 @@ _README = """\
 
 **运维须知。** 该系统是什么，需与对方约定什么，各参数含义，投递失败时如何处理。
 
-Try it: `hub check`, `hub mapping test {mappings}`, `hub plugins --quality`, `pytest {folder}`.
+Try it: `hub check`, `hub mapping test {mappings}`, `hub verify {id}`, `pytest {folder}`.
 """
 _TEST = '''\
 """The plugin {id}: contract, example, mappings and their tests are sound."""
@@ -74,14 +75,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hub.plugin_quality import qualities
+from hub.verify import verify
 
 CONFIG = Path(__file__).resolve().parent / {config}
 
 
 def test_contract_example_and_mappings() -> None:
-    found = qualities(CONFIG, ["{id}"])["{id}"]
-    assert found.level, found.missing
+    """Also every call, against the simulated other party and its faults."""
+    found = verify(CONFIG, ["{id}"]).plugins["{id}"]
+    assert not found.failed, [(one.check, one.place, one.why) for one in found.failed]
 '''
 
 
@@ -95,6 +97,8 @@ class PluginAnswers:
     direction: str = "out"
     adapter: str = "http"
     codec: str = "json"
+    extends: str = ""  # a profile, instead of direction, adapter and codec
+    values: tuple[tuple[str, str], ...] = ()  # of its parameters, in YAML
 
 
 def usable(direction: str) -> list[str]:
@@ -111,12 +115,16 @@ def new_plugin(config_file: Path, answers: PluginAnswers) -> list[Path]:
     if loaded.unusable:
         raise ConfigError(loaded.errors)
     _check(answers)
-    if answers.id in Registry.discover(loaded.plugin_folders).plugins:
+    registry = Registry.discover(loaded.plugin_folders)
+    if answers.id in registry.plugins:
         raise HubError(
             t(f"there is a plugin {answers.id!r} already", f"已有插件 {answers.id!r}"),
             code="new.exists",
             remedy=t("choose another id", "请换一个编号"),
         )
+    if answers.extends:
+        place = (answers.group, answers.id, answers.name)
+        return write_new(extending_files(loaded, registry, place, answers.extends, dict(answers.values)))
     return write_new(_files(loaded, answers))
 
 
@@ -132,6 +140,8 @@ def _check(answers: PluginAnswers) -> None:
         raise HubError(
             t("the name is empty, too long, or has control characters", "名称为空、过长或含控制字符"), code="new.name"
         )
+    if answers.extends:
+        return
     _one_of(t("direction", "方向"), answers.direction, DIRECTIONS)
     _one_of(t("adapter", "适配器"), answers.adapter, usable(answers.direction))
     _one_of(t("codec", "编解码器"), answers.codec, TRANSPORTS[answers.adapter].codecs or FORMATS)
@@ -178,7 +188,7 @@ def _files(loaded: LoadedConfig, answers: PluginAnswers) -> dict[Path, str]:
         )
         files[mappings / "sent.tests.yaml"] = _tests(f"input: {PLAIN}", *known.written)
     place = os.path.relpath(folder, loaded.file.parent.parent)
-    files[folder / "README.md"] = _README.format(name=answers.name, mappings=" ".join(names), folder=place)
+    files[folder / "README.md"] = _README.format(id=answers.id, name=answers.name, mappings=" ".join(names), folder=place)
     config = json.dumps(os.path.relpath(loaded.file, folder))
     files[folder / f"test_{answers.id}.py"] = _TEST.format(id=answers.id, config=config)
     return files

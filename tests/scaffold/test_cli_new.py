@@ -71,7 +71,7 @@ def test_levels_of_plugins(config: Path, as_json: bool) -> None:
     assert result.exit_code == 0
     if as_json:
         (row,) = json.loads(result.stdout)["plugins"]
-        assert (row["id"], row["level"]) == ("one", "bronze")
-        assert row["missing"] == ["README.md has no operator notes in English and Chinese"]
+        assert (row["id"], row["level"], row["verified"]) == ("one", "", False)
+        assert any("hub verify" in text for text in row["missing"])
     else:
-        assert result.stdout.splitlines()[1].split()[:2] == ["one", "bronze"]
+        assert result.stdout.splitlines()[1].split()[:3] == ["one", "not", "verified"]
