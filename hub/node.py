@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from hub.delivery.lookup_readings import Readings
 from hub.delivery.lookups import Lookups
 from hub.deployment import Deployment, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
+from hub.folders import data_folder, salt_of, stored_key, worker_folder
 from hub.i18n import t
 from hub.intake import Intake
 from hub.keys.keeper import KeyKeeper
@@ -31,13 +31,11 @@ from hub.masking import mask_text
 from hub.message import CheckRecord, CheckVerdict, Direction, Outcome
 from hub.metrics import Metrics
 from hub.operations import Operations
-from hub.privacy.search import stored_key as protected_key
-from hub.privacy.site import policy, search_key
 from hub.probing import ProbeResult, probe
 from hub.replay import Replayer
 from hub.router import Router
-from hub.secrets import made_once
 from hub.security.around import ProtectedIntake, ProtectedSender
+from hub.store.base import StoreReader
 from hub.store.indexer import IndexerProcess
 from hub.store.merged import MergedReader
 from hub.store.reader import SqliteReader
@@ -47,6 +45,7 @@ from hub.store.sqlite import SqliteStore
 if TYPE_CHECKING:
     from hub.callers.door import Callers
     from hub.checking.service import CheckService
+    from hub.flows.service import FlowService
 
 __all__ = ["Node", "data_folder", "salt_of", "stored_key", "worker_folder"]
 
@@ -58,31 +57,6 @@ PRUNE_EVERY_S = 3600.0
 ARCHIVE_EVERY_S = 6 * 3600.0
 #: Parts of hub.yaml a reload does not change.
 _AT_START = ("store", "intake", "delivery", "validation", "keys", "security", "access", "audit", "admin", "log")
-
-
-def data_folder(config_file: Path, config: HubConfig) -> Path:
-    """The folder of everything the hub writes."""
-    return (config_file.parent / config.store.path).resolve()
-
-
-def worker_folder(data: Path, worker: int) -> Path:
-    return data / f"worker-{worker:02d}"
-
-
-def salt_of(data: Path) -> bytes:
-    """The key of the hashes under which protected business keys are searched.
-
-    The key ``search`` of the key store where there is one, else a file made at first start, readable by the owner only. Where that
-    file is there already it stays the key: what is indexed was hashed with it.
-    """
-    path = data / "index.salt"
-    found = None if path.exists() else search_key()
-    return found or made_once(path, lambda: secrets.token_bytes(32))
-
-
-def stored_key(salt: bytes, name: str, value: str) -> str:
-    """The form in which the value of a business key is stored: of a protected class it is a hash."""
-    return protected_key(policy(), salt, name, value)
 
 
 def _changed_checks(old: Deployment, new: Deployment) -> list[str]:
@@ -114,6 +88,7 @@ class Node:
         self._checking: CheckService | None = None
         self._callers: Callers | None = None
         self._counting: asyncio.Task[None] | None = None
+        self.flows: FlowService | None = None  # of the worker that owns them
         self._housekeeping: list[asyncio.Task[None]] = []
         self._others: list[SqliteReader] = []  # of other workers' folders, for lookups
         self._config: HubConfig  # as it was at the start
@@ -125,6 +100,7 @@ class Node:
         self.intake: Intake
         self.operations: Operations
         self._readings: Readings
+        self._everywhere: StoreReader
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -171,9 +147,13 @@ class Node:
             )
             self.engine.intake = self.intake
             self.operations = Operations(self.store, self.engine)
+            self._everywhere = everywhere
+            await self._prepare_flows(deployment)
             self._use(deployment)
             for place, error in (await self.engine.start(deployment.outbound, deployment)).items():
                 self._tell_of(place, error)
+            if self.flows is not None:
+                self.flows.begin(self.intake)
             for place, bound in deployment.inbound.items():
                 await self._listen(place, bound)
         except BaseException:
@@ -183,7 +163,7 @@ class Node:
             [folder],
             text=config.store.text_index,
             text_messages=config.store.text_index_messages,
-            config_file=self.config_file,
+            config_file=self.config_file if self.store.encrypted else None,
         )
         await self._indexer.start()
         self._housekeeping = [
@@ -199,6 +179,30 @@ class Node:
         self._use_callers(deployment)
         self.intake.use(deployment, router)
         self.deployment = deployment
+
+    async def _prepare_flows(self, deployment: Deployment) -> None:
+        """Before a deployment is used: its flows, and the earlier versions of them by which something still runs."""
+        if not self._mine("flow"):
+            return
+        if self.flows is None:
+            data = data_folder(self.config_file, deployment.config)
+            if not deployment.flows and not (data / "flows").is_dir():
+                return
+            from hub.flows.service import FlowService  # most hubs have none
+
+            flows = FlowService(
+                data, salt_of(data), self.store.sealer, self.store.ids, self.store.reader, self._everywhere
+            )
+            try:
+                await flows.open()
+            except HubError as error:
+                return self._tell_of("flows", error)  # what is meant for flows waits in the store; the rest works
+            self.flows = flows
+            self.engine.watch_settled(flows.settled)
+        await self.flows.prepare(deployment)
+        adapter = deployment.registry.adapters.get("flow")
+        if adapter is not None:
+            adapter.service = self.flows  # type: ignore[attr-defined]  # the hub's own adapter for flows
 
     def _use_checks(self, deployment: Deployment) -> None:
         checked = [b for b in (*deployment.inbound.values(), *deployment.outbound.values()) if b.checks is not None]
@@ -294,9 +298,13 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._housekeeping, return_exceptions=True)
         await asyncio.gather(*(r.stop(grace) for r in self.receivers.values()), return_exceptions=True)
+        if self.flows is not None:
+            self.flows.quiet()
         if hasattr(self, "intake"):
             await self.intake.drain(grace)
             await self.engine.stop(grace)
+        if self.flows is not None:
+            await self.flows.close()
         if self._checking is not None:
             await self._checking.stop()
         if self._indexer is not None:
@@ -330,6 +338,8 @@ class Node:
             fresh = [problem for text, problem in errors.items() if text not in known]
             if fresh:
                 raise ConfigError(fresh)
+            had_flows = self.flows is not None
+            await self._prepare_flows(new)
             change = diff(old, new)
             checks = _changed_checks(old, new)
             detail = change.as_dict() | {"checks": checks, "config": self._config_state.diff(state)}
@@ -354,6 +364,8 @@ class Node:
                 except Exception as error:
                     self._outdated.add(place)
                     self._tell_of(place, error)
+            if self.flows is not None and not had_flows:
+                self.flows.begin(self.intake)
             for place, bound in new.inbound.items():
                 if place not in self.receivers:  # new, changed, or it could not listen before
                     await self._listen(place, bound)
@@ -486,6 +498,7 @@ class Node:
             "queued": self.store.queued,
             "inbound": {place: receiver.status() for place, receiver in self.receivers.items()},
             "outbound": {place: target.status() for place, target in self.engine.targets.items()},
+            "flows": self.flows is not None,
             "problems": [p.as_dict() for p in self.problems],
             "figures": self.metrics.snapshot(),
         }

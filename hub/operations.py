@@ -10,15 +10,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hub.audit import entry as audit_entry
-from hub.delivery.engine import DeliveryEngine
 from hub.errors import HubError
 from hub.i18n import t
 from hub.ids import id_text
 from hub.message import OPEN_STATES, Delivery, DeliveryState, Direction
 from hub.store.base import DeliveryQuery, Store
+
+if TYPE_CHECKING:
+    from hub.delivery.engine import DeliveryEngine
 
 __all__ = ["BULK_PAGE", "VERBS", "BulkResult", "Operations", "Step", "Verb"]
 

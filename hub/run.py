@@ -23,6 +23,7 @@ from hub.config import load_config
 from hub.contract import HubConfig, SystemConfig
 from hub.deployment import assign_workers, load_deployment
 from hub.errors import ConfigError, HubError
+from hub.flows.desk import FlowDesk
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.message import OPEN_STATES
@@ -146,6 +147,7 @@ async def _run_node(
     backend = NodeBackend(node)
     backend.audit = AuditDesk(keeper, config)
     backend.callers = CallerDesk(config, config_file.parent, data)
+    backend.flows = _flow_desk(config_file, config, data)
     people = await _people(config_file, config, data, backend, lambda: node.deployment.config.systems)
     admin = AdminServer(backend, own_token_of(config.admin, config_file, data), config.admin.proxies)
     watching = _watch(config_file, config, backend)
@@ -163,6 +165,11 @@ async def _run_node(
         await node.stop()
         await keeper.stop()
     return 0
+
+
+def _flow_desk(config_file: Path, config: HubConfig, data: Path) -> FlowDesk:
+    folders = [(config_file.parent / folder).resolve() for folder in config.flows]
+    return FlowDesk(data, folders, salt_of(data), store_sealer(config, config_file.parent))
 
 
 async def _people(
@@ -335,6 +342,7 @@ async def _supervise(
             front = FrontBackend(sockets, reader, token, salt_of(data))
             front.audit = AuditDesk(keeper, config)
             front.callers = CallerDesk(config, config_file.parent, data)
+            front.flows = _flow_desk(config_file, config, data)
             systems = _Systems(config_file, config)
             front.on_reload = systems.read
             people = await _people(config_file, config, data, front, lambda: systems.present)

@@ -36,7 +36,8 @@ def worker_groups(deployment: Deployment) -> list[list[str]]:
                 continue
             for place in deployment.sources_of(route_id):
                 system = deployment.inbound[place].system
-                first = by_target.setdefault(target, system)
+                # What feeds a flow is owned by the worker that owns the flows.
+                first = by_target.setdefault(target, bound.system if bound.contract.adapter == "flow" else system)
                 one, other = sorted((root(first), root(system)))
                 parent[other] = one
     for bound in deployment.inbound.values():

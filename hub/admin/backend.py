@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from hub.admin.present import BadQuery, delivery_query, message_query, parse_ids
@@ -12,7 +13,9 @@ from hub.audit import entry as audit_entry
 from hub.audit import sm3
 from hub.audit.desk import AuditDesk
 from hub.callers.desk import CallerDesk
+from hub.deployment import Deployment
 from hub.errors import HubError, StoreBusy
+from hub.flows.desk import FlowDesk
 from hub.i18n import t
 from hub.ids import id_text
 from hub.mapping.tables_unmapped import UNMAPPED
@@ -37,6 +40,7 @@ class Backend(ABC):
     audit: AuditDesk | None = None  # None: a worker, whose supervisor has it
     callers: CallerDesk | None = None  # None: a worker, whose supervisor has it
     people: People | None = None  # None: a worker
+    flows: FlowDesk | None = None  # None: a worker
     watcher: Watcher | None = None  # takes up saved changes of the configuration; None: only reloads asked for do
 
     @abstractmethod
@@ -74,6 +78,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def reload(self, actor: str) -> dict[str, Any]: ...
+
+    async def flow_act(self, verb: str, instance: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Carry out an order about an instance of a flow; for the whole hub only."""
+        raise HubError(t("flows are acted on as a whole", "流程只能整体操作"), code="flow.scope")
 
     async def archive_audit(self, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
         """Archive old entries of every worker's chain; for the whole hub only."""
@@ -122,6 +130,7 @@ class NodeBackend(Backend):
         self._node = node
         self.reader = node.store.reader
         self.salt = salt_of(data_folder(node.config_file, node.deployment.config))
+        self._levels: tuple[Deployment, Mapping[str, str]] | None = None  # of the plugins of a deployment
 
     async def status(self) -> dict[str, Any]:
         return {"workers": [self._node.status()]}
@@ -133,7 +142,13 @@ class NodeBackend(Backend):
         return self._node.metrics.render()
 
     async def plugins(self) -> list[dict[str, Any]]:
-        return self._node.deployment.plugin_list()
+        from hub.verify.badges import levels  # reading contracts and mappings a second time; only when somebody asks
+
+        deployment = self._node.deployment
+        if self._levels is None or self._levels[0] is not deployment:
+            self._levels = deployment, await asyncio.to_thread(levels, self._node.config_file)
+        reached = self._levels[1]
+        return [row | {"level": reached.get(row["id"], "")} for row in deployment.plugin_list()]
 
     async def unmapped(self) -> list[dict[str, Any]]:
         return UNMAPPED.rows()
@@ -259,6 +274,11 @@ class NodeBackend(Backend):
     async def probe(self, order: dict[str, Any]) -> dict[str, Any]:
         """Test connections; ``place`` is a system or system/interface."""
         return {"probes": [result.as_dict() for result in await self._node.probe(str(order.get("place", "")))]}
+
+    async def flow_act(self, verb: str, instance: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        from hub.flows.orders import carry_out  # most hubs have none
+
+        return await carry_out(self._node, verb, instance, order, actor)
 
     async def reload(self, actor: str) -> dict[str, Any]:
         try:

@@ -190,6 +190,14 @@ class FrontBackend(Backend):
             await asyncio.to_thread(self.on_reload)
         return {str(worker): answer for worker, answer in answers.items()}
 
+    async def flow_act(self, verb: str, instance: str, order: dict[str, Any], actor: str) -> dict[str, Any]:
+        """The worker that owns the flows carries it out."""
+        status = await self.status()
+        owner = next((w["worker"] for w in status["workers"] if w.get("flows")), next(iter(self._sessions)))
+        path = f"/api/v1/flows/instances/{quote(instance)}/{verb}"
+        answer: dict[str, Any] = orjson.loads(await self._ask(owner, "POST", path, orjson.dumps(order), actor))
+        return answer
+
     async def archive_audit(self, order: dict[str, Any], actor: str) -> list[dict[str, Any]]:
         answers = await self._all("POST", "/api/v1/audit/archive", orjson.dumps(order), actor)
         return [row for answer in answers.values() for row in answer["archived"]]

@@ -11,6 +11,7 @@ from aiohttp import web
 from hub import __version__
 from hub.admin import audit as of_audit
 from hub.admin import callers as of_callers
+from hub.admin import flows as of_flows
 from hub.admin import handlers
 from hub.admin import login as of_login
 from hub.admin import people as of_people
@@ -189,6 +190,60 @@ OPERATIONS: tuple[Operation, ...] = (
         right="probe.run",
         scoped=True,
     ),
+    Operation(
+        "GET", "/api/v1/flows", "Flows, and how many instances are in which state", of_flows.flows, right="flows.read"
+    ),
+    Operation(
+        "GET",
+        "/api/v1/flows/instances",
+        "Instances of flows, newest first",
+        of_flows.instances,
+        (
+            ("flow", "only of this flow"),
+            ("state", "open, running, held, compensating, ended, failed, cancelled"),
+            ("key", "with this business key; needs flow"),
+            ("clear", "1: keys unmasked"),
+            *_PAGE,
+        ),
+        right="flows.read",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/flows/instances/{id}",
+        "An instance with its steps, messages, documents and history",
+        of_flows.instance,
+        (("clear", "1: unmasked"),),
+        right="flows.read",
+    ),
+    Operation(
+        "GET",
+        "/api/v1/flows/instances/{id}/diagram",
+        "Its picture (SVG), coloured by state",
+        of_flows.picture,
+        right="flows.read",
+    ),
+    Operation(
+        "GET", "/api/v1/flows/{id}/diagram", "The picture of a flow (SVG)", of_flows.flow_picture, right="flows.read"
+    ),
+    Operation(
+        "POST",
+        "/api/v1/flows/instances/{id}/complete",
+        "Decide a manual step; asks for its role as well; audited",
+        of_flows.complete,
+        body="step, choice, fields: {…}",
+        right="flows.complete",
+    ),
+    Operation(
+        "POST",
+        "/api/v1/flows/instances/{id}/{verb}",
+        f"Do one of {', '.join(of_flows.FLOW_VERBS)} to an instance; audited",
+        of_flows.flow_act,
+        body="retry: step, skip; cancel: reason",
+        right="flows.act",
+    ),
+    Operation("GET", "/console/flows", "Page: flows and their instances", of_flows.list_console, right="flows.read"),
+    Operation("GET", "/console/flows.js", "Script of these pages", of_flows.script, right="flows.read"),
+    Operation("GET", "/console/flows/{id}", "Page: one instance", of_flows.instance_console, right="flows.read"),
     Operation("POST", "/api/v1/reload", "Read the configuration anew", handlers.reload, right="config.reload"),
     Operation(
         "GET",

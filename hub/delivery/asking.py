@@ -59,6 +59,7 @@ class Pages:
     reply: Reply | None = None
     before: list[Page] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)  # of messages
+    code: str = ""  # of the last page, as the contract reads it
 
 
 class Asking:
@@ -158,6 +159,7 @@ async def read_pages(
             return Verdict.of_failed_step("results", error)
         pages.bodies += bodies
         if following is None:
+            pages.code = verdict.code
             return None
         pages.before.append(Page(number, outgoing.body, reply, started_us, (time.perf_counter_ns() - started) // 1000))
         page = following

@@ -49,6 +49,7 @@ class DeliveryEngine:
         self.intake: TakesIn | None = None  # set before the first target is added
         self.checking: CheckService | None = None  # set before an interface that has checks is used
         self.on_awaited: Callable[[Awaited], None] | None = None  # told of what is committed as awaiting a later answer
+        self.on_settled: Settled | None = None  # told of every delivery that is final, once that is committed
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -93,6 +94,7 @@ class DeliveryEngine:
             intake=self.intake,
         )
         target.on_awaited = self._awaited
+        target.on_settled = self.on_settled
         await target.start(backlog=bool(self._backlog.get(bound.place)))
         self._backlog.pop(bound.place, None)
         self.targets[bound.place] = target
@@ -128,6 +130,12 @@ class DeliveryEngine:
             target.offer(delivery, waiter)
         else:
             self._backlog[delivery.target] = self._backlog.get(delivery.target, 0) + 1
+
+    def watch_settled(self, told: Settled | None) -> None:
+        """Tell somebody of every delivery that is final."""
+        self.on_settled = told
+        for target in self.targets.values():
+            target.on_settled = told
 
     def _awaited(self, awaited: Awaited) -> None:
         if self.on_awaited is not None:

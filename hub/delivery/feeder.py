@@ -105,7 +105,7 @@ class Feeder:
 
     async def _feed_behind(self) -> None:
         queue = self._queue
-        while queue.behind and len(queue) < queue.window // 2 + 1:
+        while queue.behind and queue.moving < queue.window // 2 + 1 and not queue.full:
             queue.missed = False
             page = min(PAGE, queue.window)
             self._closed = set()

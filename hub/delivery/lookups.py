@@ -121,7 +121,7 @@ class Lookups:
             found.values[lookup.name] = value
             if reference:
                 found.references[lookup.name] = id_text(reference)
-            if value is None and lookup.required:
+            if asked and value is None and lookup.required:  # one whose ``when`` does not hold asks nobody
                 raise _nothing(lookup)
 
         if len(mapping.lookups) == 1:

@@ -13,6 +13,7 @@ from hub.delivery.asking import Asking
 from hub.delivery.awaiting import Awaiting
 from hub.delivery.classify import Classifier, Verdict
 from hub.delivery.composing import Composer
+from hub.delivery.hours import Hours
 from hub.delivery.item_verdicts import ItemVerdicts
 from hub.delivery.steps import Prepared, StepError, World, decode_message
 from hub.errors import HubError
@@ -79,6 +80,8 @@ class Plan:
         self.item_verdicts = ItemVerdicts(bound, world, items) if items is not None else None
         results = bound.contract.results
         self.asking = Asking(bound, world, results) if results is not None else None
+        hours = bound.contract.hours
+        self.hours = Hours(hours, bound.place, world) if hours is not None else None
         self._world = world
 
     def mapping(self, route: str) -> CompiledMapping | None:

@@ -60,8 +60,13 @@ class KeyedQueue:
         return len(self.ids)
 
     @property
+    def moving(self) -> int:
+        """Deliveries in memory that do not wait for a retry."""
+        return len(self.ids) - self._waiting_count
+
+    @property
     def full(self) -> bool:
-        return len(self.ids) - self._waiting_count >= self.window or len(self.ids) >= self.window * WAITING_WINDOWS
+        return self.moving >= self.window or len(self.ids) >= self.window * WAITING_WINDOWS
 
     def offer(self, delivery: Delivery) -> bool:
         """Take a delivery that has just been committed. False: it stays in the store for the feeder.

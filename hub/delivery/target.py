@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from functools import partial
 
 import orjson
 
 from hub.delivery.asking import Pages
-from hub.delivery.attempt import Attempt
+from hub.delivery.attempt import Attempt, load
 from hub.delivery.classify import Verdict
+from hub.delivery.hours import STEP as HOURS
 from hub.delivery.parts import spread
+from hub.delivery.plan import OFF_LOOP_BYTES
 from hub.delivery.settle import settle, time_left
 from hub.delivery.target_base import LOOK_AGAIN_S, Settled, TargetBase
 from hub.delivery.turn import Turn
 from hub.errors import HubError, StoreBusy
+from hub.i18n import t
 from hub.masking import mask_text
 from hub.message import CallRecord, Delivery, DeliveryState, Direction, Outcome
 
@@ -25,6 +30,14 @@ __all__ = ["Settled", "Target"]
 OVERDUE_S = 5.0
 #: Pause before a question is asked again whose reply the store could not take, seconds.
 STORE_AGAIN_S = 5.0
+
+
+def _interrupted() -> Verdict:
+    text = t(
+        "the hub was stopped before this was over; whether it was carried out is not known",
+        "枢纽停止时该笔尚未结束，是否已被执行未知",
+    )
+    return Verdict(Outcome.TRANSIENT, "delivery.interrupted", text, "send")
 
 
 class Target(TargetBase):
@@ -48,6 +61,11 @@ class Target(TargetBase):
             attempt = Attempt()
             delivery.state = DeliveryState.IN_FLIGHT
             try:
+                if self.plan.hours is not None and await self._out_of_hours(delivery, turn):
+                    continue
+                if self._was_interrupted(delivery):
+                    self._settle(delivery, attempt, _interrupted())
+                    continue
                 await attempt.make(self.plan, self.sender, self._store, delivery, turn)
                 if attempt.verdict is None:
                     await self._end(delivery, attempt, turn)
@@ -75,13 +93,36 @@ class Target(TargetBase):
                 self._wake_in(LOOK_AGAIN_S)
                 return None
             first = ready[0]
-            if first.next_at:
+            if first.next_at and first.step != HOURS:
                 pause = time_left(first)
                 if pause > 0:
                     self._sleep(ready.popleft(), pause)
                     continue
+            if self.plan.hours is not None and self._waits_for_hours(first):
+                self._rest(ready.popleft())
+                continue
             return ready.popleft() if self._may_call() else None
         return None
+
+    async def _out_of_hours(self, delivery: Delivery, turn: Turn) -> bool:
+        """As :meth:`_waits_for_hours`, for one whose message is not in memory, or too large to be looked into on the event loop."""
+        hours = self.plan.hours
+        if hours is None or not hours.pause():
+            return False
+        turn.pause()
+        with contextlib.suppress(Exception):  # where it can't be read the attempt meets it again, and tells of it
+            message = delivery.message or await load(self._store, delivery)
+            context = self.plan.context(delivery, time.time_ns() // 1000)
+            if len(message.raw) > OFF_LOOP_BYTES:
+                exempt = await asyncio.to_thread(hours.exempt, message, context)
+            else:
+                exempt = hours.exempt(message, context)
+            if not exempt:
+                self.breaker.release()
+                self._rest(delivery)
+                return True
+        turn.resume()
+        return False
 
     # -- what becomes of an attempt --------------------------------------------------------------------------------------
 
@@ -111,7 +152,9 @@ class Target(TargetBase):
     def _call(self, delivery: Delivery, attempt: Attempt, verdict: Verdict) -> CallRecord:
         """The row of the call log for an attempt."""
         prepared, reply = attempt.prepared, attempt.reply
-        keep_reply = self._keep_bodies or delivery.id in self.waiters  # a repeated request is answered from it
+        # A repeated request is answered from it, and flows read it after a crash.
+        of_flow = self.on_settled is not None and delivery.route.startswith("flow:")
+        keep_reply = self._keep_bodies or delivery.id in self.waiters or of_flow
         sent_as_received = prepared is not None and not prepared.stamp and delivery.payload is None
         return CallRecord(
             id=self._store.ids.next(),
@@ -145,13 +188,20 @@ class Target(TargetBase):
     async def _take_in(self, delivery: Delivery, attempt: Attempt, pages: Pages) -> None:
         """The reply becomes messages, in one commit with the end of the delivery: neither can be without the other."""
         message, reply = delivery.message, attempt.reply
-        verdict = Verdict(Outcome.OK, reply.code if reply is not None else "")
+        verdict = Verdict(Outcome.OK, pages.code)
         tries = delivery.attempts
         settle(delivery, verdict, self.plan.retry, attempt.started_us + attempt.took_us, random.random)
         calls = [*self._page_calls(delivery, pages), self._call(delivery, attempt, verdict)]
         try:
             assert message is not None and self._intake is not None  # noqa: S101, PT018 - it asked for the one, the node has the other
-            await self._intake.take_results(pages.to, pages.bodies, message, delivery, calls)
+            while True:
+                try:
+                    await self._intake.take_results(pages.to, pages.bodies, message, delivery, calls)
+                    break
+                except StoreBusy:
+                    if not self.plan.retry.once:
+                        raise
+                    await asyncio.sleep(STORE_AGAIN_S)  # asked again it would be done again
         except HubError as error:
             delivery.attempts = tries
             attempt.pages = None

@@ -14,7 +14,7 @@ from hub.delivery.breaker import CircuitBreaker
 from hub.delivery.budget import Budget, Charges
 from hub.delivery.classify import Verdict
 from hub.delivery.feeder import Feeder
-from hub.delivery.plan import Plan
+from hub.delivery.plan import OFF_LOOP_BYTES, Plan
 from hub.delivery.queue import KeyedQueue
 from hub.delivery.rate import TokenBucket
 from hub.delivery.turn import Turn
@@ -30,6 +30,10 @@ log = get_logger(__name__)
 
 #: How often a target looks whether a store that can't be written has recovered.
 LOOK_AGAIN_S = 0.2
+
+#: Longest time without a look at the clock for what waits for ``hours``; how much later than their beginning it is sent.
+HOURS_LOOK_S = 300.0
+HOURS_LATE_S = 0.01
 
 #: Called when a delivery is final: the delivery, how its last attempt ended, the target's reply.
 Settled = Callable[[Delivery, Verdict, Reply | None], None]
@@ -58,6 +62,7 @@ class TargetBase(ABC):
         self.breaker = CircuitBreaker(plan.bound.contract.breaker, time.monotonic)
         self.waiters: dict[int, Settled] = {}
         self.on_awaited: Callable[[Awaited], None] | None = None  # told of what is committed as awaiting a later answer
+        self.on_settled: Settled | None = None  # told of every delivery that is final, once that is committed
         self._bucket = self._make_bucket()
         self._store = store
         self._charges = Charges(budget)
@@ -71,6 +76,8 @@ class TargetBase(ABC):
         self._wake_timer: asyncio.TimerHandle | None = None
         self._in_flight: dict[int, Turn] = {}
         self._timers: dict[int, tuple[asyncio.TimerHandle, Delivery]] = {}
+        self._resting: set[int] = set()  # of these, those that wait for ``hours``
+        self._begun = (0, 0)  # id and time (us) at which this run began, where an earlier one left deliveries open
         self._stopping = False
 
     def _make_queue(self, window: int) -> KeyedQueue:
@@ -85,6 +92,10 @@ class TargetBase(ABC):
     async def start(self, *, backlog: bool) -> None:
         """Begin to deliver; ``backlog``: the store holds open deliveries of this target from an earlier run."""
         await self.sender.start()
+        if backlog:
+            begun = self._store.ids.next()
+            # Ids go on where the clock was set back.
+            self._begun = (begun, max(time.time_ns() // 1000, millis_of(begun) * 1000))
         self.queue.behind = backlog
         self._feeder.start(recovering=backlog)
         self._grow()
@@ -92,11 +103,18 @@ class TargetBase(ABC):
     def replan(self, plan: Plan, sender: Sender) -> None:
         """Use another plan (and sender) from the next attempt on; what is under way ends as it began."""
         limits_changed = plan.bound.contract.breaker != self.plan.bound.contract.breaker
+        hours_changed = plan.bound.contract.hours != self.plan.bound.contract.hours
         self.plan = plan
         self.sender = sender
         self._bucket = self._make_bucket()
         if limits_changed:
             self.breaker = CircuitBreaker(plan.bound.contract.breaker, time.monotonic)
+        if hours_changed:
+            for delivery_id in list(self._resting):
+                handle, delivery = self._timers[delivery_id]
+                handle.cancel()
+                self._due(delivery)
+            self._resting.clear()
         self._grow()
         self._wake_all()
 
@@ -172,6 +190,7 @@ class TargetBase(ABC):
         return True
 
     def _take_out(self, delivery_id: int) -> None:
+        self._resting.discard(delivery_id)
         waiting = self._timers.pop(delivery_id, None)
         if waiting is not None:
             handle, delivery = waiting
@@ -183,6 +202,11 @@ class TargetBase(ABC):
         """The store says by now what an operator did with a delivery that was withdrawn."""
         self._feeder.withdrawn.discard(delivery_id)
         self._feeder.note_closed(delivery_id)
+
+    def _was_interrupted(self, delivery: Delivery) -> bool:
+        """Whether an earlier run may have sent this, to a target that gets everything ``once``; not where an operator said: again."""
+        begun, since_us = self._begun
+        return self.plan.retry.once and delivery.id < begun and delivery.updated_at < since_us
 
     def forget_waiter(self, delivery_id: int) -> None:
         """Nobody waits for the reply of this delivery any more."""
@@ -245,6 +269,32 @@ class TargetBase(ABC):
         handle = asyncio.get_running_loop().call_later(pause, self._due, delivery)
         self._timers[delivery.id] = (handle, delivery)
 
+    def _waits_for_hours(self, delivery: Delivery) -> bool:
+        """Whether it is not the time to send this one; False as well where that takes longer to find out."""
+        hours = self.plan.hours
+        if hours is None or not hours.pause():
+            self._resting.discard(delivery.id)
+            return False
+        if delivery.id in self._resting:
+            return True
+        message = delivery.message
+        if message is None or len(message.raw) > OFF_LOOP_BYTES:
+            return False
+        return not hours.exempt(message, self.plan.context(delivery, time.time_ns() // 1000))
+
+    def _rest(self, delivery: Delivery) -> None:
+        """Let a delivery wait for its hours, looking at the clock now and then: clocks are set, and machines sleep."""
+        hours = self.plan.hours
+        assert hours is not None  # noqa: S101 - it waits for them
+        if delivery.id not in self._resting:
+            self._resting.add(delivery.id)
+            hours.note(delivery)
+            self._store.finish(delivery, None)
+        if self.queue.behind:
+            self._feeder.ask()
+        # Not all of them in the same moment: there may be tens of thousands.
+        self._sleep(delivery, min(hours.pause() + HOURS_LATE_S, HOURS_LOOK_S * (1 - delivery.id % 64 / 256)))
+
     def _due(self, delivery: Delivery) -> None:
         del self._timers[delivery.id]
         delivery.next_at = 0
@@ -286,7 +336,7 @@ class TargetBase(ABC):
     def _let_go(self, delivery: Delivery) -> None:
         """The delivery is final: the next of its key may go."""
         self.queue.release(delivery)
-        if self.queue.wanted or (self.queue.behind and len(self.queue) < self.queue.window // 2):
+        if self.queue.wanted or (self.queue.behind and self.queue.moving < self.queue.window // 2):
             self._feeder.ask()
         if self._idle and self.queue.ready:
             self._wake_one()
@@ -297,6 +347,8 @@ class TargetBase(ABC):
         waiter = self.waiters.pop(delivery.id, None)
         if waiter is not None:
             waiter(delivery, verdict, reply)
+        if self.on_settled is not None:
+            self.on_settled(delivery, verdict, reply)
         self._tell_awaited(verdict)
 
     def _tell_awaited(self, verdict: Verdict) -> None:
@@ -313,7 +365,8 @@ class TargetBase(ABC):
             "breaker": self.breaker.state,
             "in_flight": len(self._in_flight),
             "ready": len(self.queue.ready),
-            "retrying": len(self._timers),
+            "retrying": len(self._timers) - len(self._resting),
+            **({"out_of_hours": len(self._resting)} if self.plan.hours is not None else {}),
             "in_memory": len(self.queue),
             "more_in_store": self.queue.behind,
             "oldest_age": time.time() - min(millis_of(d.id) for d in ready) / 1000 if ready else 0.0,

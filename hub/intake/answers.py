@@ -56,6 +56,7 @@ def asks_for_request(place: str, world: World, router: Router) -> bool:
         name = rule.mapping if rule is not None else None
         if contract is not None:
             texts += [contract.order_by or "", contract.idempotency]
+            texts += [contract.hours.unless] if contract.hours is not None else []
             name = contract.mapping if name is None else name
         if any(_REQUEST in text for text in texts):
             return True

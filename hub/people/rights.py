@@ -24,6 +24,9 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "messages.send": ("hand in messages, have sources read", "代为提交消息、触发读取"),
     "probe.run": ("test connections", "测试连接"),
     "config.reload": ("have the configuration read anew", "重新加载配置"),
+    "flows.read": ("flows: instances, steps, history (masked)", "流程：实例、步骤、历史（脱敏）"),
+    "flows.act": ("retry, leave out and cancel in flows", "流程的重试、跳过与取消"),
+    "flows.complete": ("decide manual steps of flows, with the role each asks for", "按步骤所需角色办理流程的人工步骤"),
     "quality.read": ("what validation found", "校验结果"),
     "quality.run": ("check stored messages again", "重新校验"),
     "audit.read": ("audit trail, ledger, login log", "审计记录、账目、登录日志"),
@@ -49,12 +52,16 @@ ROLES: dict[str, frozenset[str]] = {
             "messages.send",
             "probe.run",
             "config.reload",
+            "flows.read",
+            "flows.act",
             "quality.read",
             "quality.run",
             "callers.read",
         }
     ),
-    "monitor": frozenset({"self", "status.read", "metrics.read", "messages.read", "probe.run", "quality.read"}),
+    "monitor": frozenset(
+        {"self", "status.read", "metrics.read", "messages.read", "probe.run", "quality.read", "flows.read"}
+    ),
     "tester": frozenset(
         {"self", "status.read", "messages.read", "messages.send", "probe.run", "quality.read", "quality.run"}
     ),

@@ -283,6 +283,19 @@ async def test_nothing_found_is_an_error_where_it_is_required(site: Site, start:
     assert sink.calls == []
 
 
+async def test_one_that_is_required_is_not_asked_for_where_its_condition_does_not_hold(
+    site: Site, start: StartHub
+) -> None:
+    site.mapping("m", ASKING.replace("when: pid", "when: pid != 'nobody'").replace("OPTIONS", "required: true"))
+    sink = site.target(mapping="m")
+    site.system("mpi", "sink", up={})
+    hub = await start(site)
+    await hand_in(hub, id="1", pid="nobody")
+    await hub.reached(DeliveryState.DELIVERED)
+    assert len(sink.calls) == 1
+    assert site.peer("mpi/up").calls == []
+
+
 async def test_an_answer_that_can_not_be_read_is_a_passing_failure(site: Site, start: StartHub) -> None:
     sink, mpi = asking(site)
     answers = [b"<html>"]

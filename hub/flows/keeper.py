@@ -1,0 +1,338 @@
+"""Events and instances brought together: each event is one unit of one transaction, with all that follows from it.
+
+Runs in the thread that owns ``flows.db``. What is to be sent lies in the outbox afterwards, in the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apsw
+
+from hub.errors import HubError
+from hub.flows.core import advance, begin
+from hub.flows.definition import Definition
+from hub.flows.events import Arrived, Event, Outcome, Settled, Tick
+from hub.flows.model import Input
+from hub.flows.packing import packed, unpacked
+from hub.flows.state import Instance
+from hub.flows.store import FlowStore, Row
+from hub.i18n import t
+from hub.ids import id_text
+from hub.logs import get_logger
+from hub.mapping import Context
+from hub.masking import mask_text
+
+__all__ = ["Accepted", "Fate", "Incoming", "Keeper", "Order", "Told"]
+
+log = get_logger(__name__)
+
+#: Timers looked at in one transaction.
+_MOST_DUE = 100
+#: What can't be done now though it is due is looked at again after so long, microseconds.
+_POSTPONED_US = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message for a flow. ``decode`` reads bytes that were kept; ``answers``: control id of the flow's own message it answers."""
+
+    flow: str
+    place: str
+    type: str
+    message_id: int
+    raw: bytes
+    tree: Any
+    answers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message of the outbox is one of the hub now."""
+
+    seq: int
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a message that was sent. ``final``: nothing more will be heard of it."""
+
+    settled: Settled
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person wants."""
+
+    instance: int
+    event: Event
+
+
+Work = Incoming | Accepted | Fate | Order | Tick
+
+
+@dataclass(slots=True)
+class Told:
+    """What became of a piece of work."""
+
+    verdict: str = ""
+    instance: int = 0
+    error: HubError | None = None
+
+
+class Keeper:
+    """``next_id`` makes ids of instances, ``decode`` reads bytes of a place; ``clock``: microseconds since the epoch."""
+
+    def __init__(
+        self,
+        store: FlowStore,
+        next_id: Callable[[], int],
+        decode: Callable[[str, bytes], Any],
+        clock: Callable[[], int],
+    ) -> None:
+        self.store = store
+        self._next_id = next_id
+        self._decode = decode
+        self._clock = clock
+        self._current: dict[str, Definition] = {}
+        self._versions: dict[str, Definition] = {}
+        self._codecs: Mapping[str, str] = {}
+
+    def use(self, current: Mapping[str, Definition], codecs: Mapping[str, str]) -> None:
+        """Start new instances by these definitions; those that run go on by theirs."""
+        self._codecs = codecs
+        self._current = dict(current)
+        self._versions = {one.version: one for one in current.values()}
+
+    def older(self) -> list[Definition]:
+        """Definitions by which something runs, and which are no longer the present ones."""
+        found = []
+        for flow, raw in self.store.open_definitions():
+            try:
+                one = Definition.read(flow, raw, self._codecs)
+            except (HubError, ValueError) as error:
+                log.error("flow %s: a version something runs by can't be read: %s", flow, error)
+                continue
+            if one.version not in self._versions:
+                self._versions[one.version] = one
+            if self._current.get(flow) is None or self._current[flow].version != one.version:
+                found.append(one)
+        return found
+
+    def definition(self, version: str) -> Definition:
+        """Raises :class:`HubError` when it is nowhere."""
+        found = self._versions.get(version)
+        if found is None:
+            stored = self.store.definition(version)
+            if stored is None:
+                raise HubError(
+                    t(f"there is no version {version} of the flow", f"没有流程版本 {version}"), code="flow.version"
+                )
+            found = self._versions[version] = Definition.read(*stored, self._codecs)
+        return found
+
+    # -- work ----------------------------------------------------------------------------------------------------
+
+    def handle(self, works: Sequence[Work]) -> list[Told]:
+        """All of it in one commit; what fails by itself has no effect and hinders nothing. Raises :class:`HubError` for the whole."""
+        told: list[Told] = []
+        with self.store.transaction():
+            for work in works:
+                try:
+                    with self.store.part():
+                        told.append(self._one(work))
+                except HubError as error:
+                    told.append(Told(error=error))
+                except apsw.Error:
+                    raise
+                except Exception as error:  # a mistake here, or in a codec: only this piece of work suffers
+                    log.exception("flows: a piece of work failed")
+                    text = t(f"the hub failed: {type(error).__name__}", f"枢纽处理失败：{type(error).__name__}")
+                    told.append(Told(error=HubError(text, code="hub.unexpected")))
+        return told
+
+    def _one(self, work: Work) -> Told:
+        if isinstance(work, Incoming):
+            return self._incoming(work)
+        if isinstance(work, Accepted):
+            self.store.mark_sent(work.seq, work.message_id)
+            return Told("done")
+        if isinstance(work, Fate):
+            return self._fate(work)
+        if isinstance(work, Order):
+            row = self.store.instance(work.instance)
+            if row is None:
+                raise HubError(t("there is no such flow instance", "没有该流程实例"), code="flow.unknown")
+            return self._advance(row, work.event)
+        for number in self.store.due(self._clock(), _MOST_DUE):
+            try:
+                with self.store.part():
+                    row = self.store.instance(number)
+                    if row is not None:
+                        self._advance(row, work)
+            except HubError as error:
+                log.error("flow instance %s: %s", id_text(number), mask_text(error.text))
+                self.store.postpone(number, self._clock() + _POSTPONED_US)
+        return Told("done")
+
+    def _advance(self, row: Row, event: Event) -> Told:
+        definition = self.definition(row.instance.version)
+        outcome = advance(definition, row.instance, event, self._clock(), self._unpack)
+        if outcome.sendings or outcome.notes or outcome.documents or _changed(row.instance, outcome.instance):
+            self._save(row.id, outcome)
+        return Told(outcome.verdict, row.id)
+
+    def _save(self, number: int, outcome: Outcome) -> None:
+        now = self._clock()
+        self.store.put(outcome.instance)
+        self.store.enqueue(number, outcome.instance.key, outcome.sendings, now)
+        self.store.add_notes(number, outcome.notes, now)
+        self.store.add_documents(number, outcome.documents, now)
+
+    def _fate(self, work: Fate) -> Told:
+        sent = self.store.sent(control=work.settled.sent)
+        row = self.store.instance(sent.instance) if sent is not None else None
+        if sent is None or row is None:
+            return Told("ignored")
+        told = Told("ignored", row.id)
+        if sent.state < 2 and work.settled.sent in row.instance.awaited():
+            told = self._advance(row, work.settled)
+            row = self.store.instance(row.id) or row
+        if work.final and work.settled.sent not in row.instance.awaited():
+            self.store.mark_done(work.settled.sent)
+        return told
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def _incoming(self, work: Incoming) -> Told:
+        event = f"{work.flow}:{id_text(work.message_id)}"
+        known = self.store.seen(event)
+        if known is not None:
+            return Told("duplicate", known)
+        arrived = Arrived(
+            event,
+            work.place,
+            work.type,
+            work.message_id,
+            work.tree,
+            packed(work.place, work.raw, work.answers),
+            work.answers,
+        )
+        told = self._place(work, arrived)
+        if told.verdict != "ignored":
+            self.store.note_seen(event, told.instance, self._clock())
+        return told
+
+    def _place(self, work: Incoming, arrived: Arrived) -> Told:
+        answered = self.store.sent(control=work.answers) if work.answers else None
+        if answered is not None:
+            row = self.store.instance(answered.instance)
+            if row is not None:
+                told = self._advance(row, arrived)
+                if told.verdict != "ignored":
+                    return told
+        keys = self._keys(work, arrived)
+        for key in keys:
+            row = self.store.running(work.flow, key)
+            if row is not None:
+                return self._advance(row, arrived)
+        started = self._start(work, arrived)
+        if started is not None:
+            return started
+        for key, waits in keys.items():
+            row = self.store.latest(work.flow, key)
+            if row is not None:
+                return self._advance(row, arrived)  # has ended: it is noted there
+            if waits:
+                return self._early(work, arrived, key)
+        if keys:
+            return Told("ignored")
+        raise HubError(
+            t(
+                "the flow has no use for this message: no type, or no business key",
+                "流程不接收此消息：类型不符或缺少业务键",
+            ),
+            code="flow.unwanted",
+            remedy=t("see start and for of the flow", "请查看流程的 start 与 for"),
+        )
+
+    def _keys(self, work: Incoming, arrived: Arrived) -> dict[str, bool]:
+        """Business keys the message may have, by all versions; True where a step may wait for it. Raises :class:`HubError`."""
+        found: dict[str, bool] = {}
+        context = Context(now_us=self._clock())
+        for definition in self._versions.values():
+            if definition.flow != work.flow:
+                continue
+            for step, given in definition.inputs():
+                if definition.fits(given, arrived.place, arrived.type):
+                    key = definition.key(given, arrived.tree, context)
+                    if key:
+                        found[key] = found.get(key, False) or bool(step)
+        return found
+
+    def _start(self, work: Incoming, arrived: Arrived) -> Told | None:
+        definition = self._current.get(work.flow)
+        if definition is None:
+            return None
+        now = self._clock()
+        context = Context(now_us=now)
+        for given in definition.model.start:
+            if not definition.fits(given, arrived.place, arrived.type):
+                continue
+            codec = definition.codec_of(given.source)
+            if given.when and not definition.evaluate(given.when, arrived.tree, context, codec):
+                continue
+            key = definition.key(given, arrived.tree, context)
+            if not key:
+                raise HubError(t("the message has no business key", "消息没有业务键"), code="flow.key")
+            return self._begin(definition, key, given, arrived, now)
+        return None
+
+    def _begin(self, definition: Definition, key: str, given: Input, arrived: Arrived, now: int) -> Told:
+        number = self._next_id()
+        outcome = begin(definition, id_text(number), key, given, arrived, now)
+        self.store.keep_definition(definition.flow, definition.version, definition.raw, now)
+        self._save(number, outcome)
+        for kept in self.store.take_early(definition.flow, key):
+            row = self.store.instance(number)
+            if row is not None and row.instance.open:
+                try:
+                    with self.store.part():
+                        self._advance(row, self._unpack(kept))
+                except HubError as error:
+                    log.error("flow %s: what came early can't be taken: %s", definition.flow, error.text)
+        return Told("started", number)
+
+    def _early(self, work: Incoming, arrived: Arrived, key: str) -> Told:
+        definition = self._current.get(work.flow)
+        early = definition.model.early if definition is not None else 0
+        if not early:
+            raise HubError(t("no instance of the flow has this key", "没有此业务键的流程实例"), code="flow.unknown")
+        until = self._clock() + int(early * 1e6)
+        pack = {**arrived.pack, "event": arrived.event, "type": arrived.type, "message": arrived.message_id}
+        self.store.keep_early(work.flow, key, arrived.event, pack, until)
+        return Told("early")
+
+    def _unpack(self, kept: dict[str, Any]) -> Arrived:
+        return unpacked(kept, self._decode)
+
+    # -- housekeeping --------------------------------------------------------------------------------------------
+
+    def clean(self) -> tuple[int, list[str]]:
+        """(instances removed, ids of messages that came early and nobody asked for)"""
+        now = self._clock()
+        removed = 0
+        with self.store.transaction():
+            for flow, definition in self._current.items():
+                if definition.model.keep:
+                    removed += self.store.prune(flow, now - int(definition.model.keep * 1e6))
+            unclaimed = [id_text(int(kept["message"])) for kept in self.store.expired(now)]
+        return removed, unclaimed
+
+
+def _changed(before: Instance, after: Instance) -> bool:
+    return before != replace(after, updated_at=before.updated_at)
