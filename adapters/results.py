@@ -34,6 +34,7 @@ class ResultsAdapter(Adapter):
     name: ClassVar[str] = "results"
     listen_options: ClassVar[type[BaseModel] | None] = ResultsListen
     reads_source: ClassVar[bool] = True
+    alone: ClassVar[bool] = True
     opaque: ClassVar[bool] = False
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adapters.http.options import HttpConnect, HttpListen
 from adapters.http.poll import HttpPollReceiver
 from adapters.http.poll_options import HttpPoll
@@ -9,6 +11,9 @@ from adapters.http.receiver import HttpReceiver
 from adapters.http.sender import HttpSender
 from adapters.http.server import ServerPool
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["HttpAdapter", "HttpPollAdapter"]
 
@@ -30,6 +35,11 @@ class HttpAdapter(Adapter):
     def sender(self, bound: Bound) -> Sender:
         return HttpSender(bound)
 
+    def counterpart(self) -> Counterpart:
+        from adapters.http.counterpart import HttpCounterpart  # a hub that runs needs none
+
+        return HttpCounterpart()
+
 
 class HttpPollAdapter(Adapter):
     """Reads REST sources that don't call by themselves."""
@@ -41,3 +51,8 @@ class HttpPollAdapter(Adapter):
 
     def receiver(self, bound: Bound, intake: IntakePort) -> Receiver:
         return HttpPollReceiver(bound, intake)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.http.counterpart import HttpCounterpart  # a hub that runs needs none
+
+        return HttpCounterpart()

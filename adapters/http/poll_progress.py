@@ -14,7 +14,7 @@ import orjson
 from hub.api import HubError
 from hub.i18n import t
 
-__all__ = ["Progress", "as_value", "digest", "no_progress"]
+__all__ = ["Progress", "as_value", "digest", "larger", "no_progress"]
 
 _NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,20})?", re.ASCII)
 #: Longest value or token kept, characters.
@@ -81,7 +81,7 @@ class Progress:
             if value == self.best:
                 if len(self.best_known) < _MOST_KNOWN:
                     self.best_known.add(mark)
-            elif not self.best or _larger(value, self.best):
+            elif not self.best or larger(value, self.best):
                 self.best, self.best_known = value, {mark}
         return fresh
 
@@ -124,8 +124,8 @@ def as_value(value: Any) -> str:
     return text
 
 
-def _larger(one: str, other: str) -> bool:
-    """Numbers by their value, everything else as text, as times in ISO 8601 and the like sort."""
+def larger(one: str, other: str) -> bool:
+    """Whether ``one`` is the later: numbers by their value, everything else as text, as times in ISO 8601 and the like sort."""
     if _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other):
         return Decimal(one) > Decimal(other)
     return one > other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
@@ -10,6 +10,9 @@ from adapters.mllp.options import MllpConnect, MllpListen
 from adapters.mllp.receiver import MllpReceiver
 from adapters.mllp.sender import MllpSender
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["MllpAdapter"]
 
@@ -27,3 +30,8 @@ class MllpAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return MllpSender(bound)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.mllp.counterpart import MllpCounterpart  # a hub that runs needs none
+
+        return MllpCounterpart()

@@ -1,0 +1,58 @@
+"""What an adapter adds so that the other party can be played over its transport."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hub.simulator.behaviour import Behaviour
+
+if TYPE_CHECKING:
+    from hub.simulator.calls import SimulatedReply
+    from hub.simulator.party import Party
+    from hub.simulator.side import Side
+
+__all__ = ["Counterpart", "Listening"]
+
+
+class Listening(ABC):
+    """The targets of ``out`` interfaces and the sources of ``in`` interfaces, played."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Listen. Raises :class:`hub.errors.HubError` when a port can't be had."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Close everything at once."""
+
+    async def offer(self, side: Side, body: bytes) -> None:
+        """One more entry in the source of an ``in`` interface. Raises :class:`hub.errors.HubError` where it can't be one."""
+        raise NotImplementedError
+
+
+class Counterpart(ABC):
+    """The other end of an adapter's transport. Given by ``Adapter.counterpart``; adapters whose counterparts are of one class are
+    played together, and can share addresses."""
+
+    #: Sources it plays are servers the hub calls: calls to them are protected as those of ``out`` interfaces.
+    called: ClassVar[bool] = False
+
+    @abstractmethod
+    def listening(self, sides: Sequence[Side], party: Party) -> Listening:
+        """Plays the targets of these ``out`` interfaces, at the addresses of their own ``connect``, and the sources of ``in``
+        interfaces whose adapter reads them.
+
+        Of each call it checks what the transport knows (path, credentials, content type), opens it with ``Side.protection``,
+        asks ``Party.hear`` what to say, and says it: sealed, or spoilt as told.
+        """
+
+    @abstractmethod
+    async def send(
+        self, side: Side, to: str, options: Mapping[str, Any], body: bytes, behaviour: Behaviour | None
+    ) -> SimulatedReply:
+        """One message to an ``in`` interface of a hub at ``to`` ("": as its own settings say).
+
+        ``options`` are values for ``{name}`` parts of the address. Raises :class:`hub.errors.SendError` when there is no answer.
+        """
