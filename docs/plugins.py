@@ -13,6 +13,7 @@ from hub.config import load_config
 from hub.i18n import set_language
 from hub.plugin_quality import LEVELS, Quality, qualities
 from hub.registry import LoadedPlugin, Registry
+from hub.verify.catalogue import CHECKS
 
 __all__ = ["CONFIG", "OUTPUT", "page"]
 
@@ -24,14 +25,13 @@ _HEAD = """# Plugins
 Made by `python -m docs.plugins`; do not edit. `hub plugins --quality` prints the same for an installation, `hub catalog` what is covered of the
 [catalogue of external systems](catalog/README.md).
 
-The levels are computed from the files of a plugin; nothing is called. That an interface works against a simulator with faults, or against the real
-party, is not part of them, and nothing higher than gold is claimed.
+The levels are computed by [contract tests](verify.md): from the files, and from what `hub verify --record` found by calling every interface of a running hub
+against the simulated other party and its faults. Results count for the files they were found on; *not verified* means that these have changed since, or were never
+tested.
 
 | level | holds when |
 |---|---|
-| bronze | the contract loads without errors; what comes in has an example, and examples pass their codec, their schemas and the format's own check; every mapping named exists, has tests, they pass, and write at least 80 % of its fields |
-| silver | what is sent over HTTP and SOAP has an error table; everything sent says how it is retried, and can be probed; README.md has notes for operators in English and Chinese |
-| gold | sources are cited, and a module in `tests/plugins` is named after it or deploys it in a system, or it has a replay set; whether those tests pass, running them shows |
+{levels}
 
 `←` comes in, `→` goes out. *Assumed*: no public specification exists or is followed, the contract is ours.
 """
@@ -44,7 +44,10 @@ def page() -> str:
     found = qualities(CONFIG)
     counts = Counter(found[name].level for name in plugins)
     levels = ", ".join(f"{counts[level]} {level}" for level in (*reversed(LEVELS), "") if level)
-    lines = [_HEAD, f"{len(plugins)} plugins: {levels}, {counts['']} below.\n"]
+    below = sum(not one.level and one.verified for one in found.values())
+    untested = sum(not one.verified for one in found.values())
+    told = ", ".join(part for part in (levels, f"{below} below", f"{untested} not verified") if part)
+    lines = [_HEAD.replace("{levels}", _scale()), f"{len(plugins)} plugins: {told}.\n"]
     groups: dict[str, list[LoadedPlugin]] = {}
     for plugin in plugins.values():
         groups.setdefault(plugin.folder.parent.name, []).append(plugin)
@@ -57,6 +60,15 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _scale() -> str:
+    """A row for each level: what its checks prove."""
+    rows = []
+    for level in LEVELS:
+        proves = "; ".join(f"*{check.title}*: {check.proves}" for check in CHECKS if check.level == level)
+        rows.append(f"| {level} | {proves} |")
+    return "\n".join(rows)
+
+
 def _row(plugin: LoadedPlugin, quality: Quality) -> str:
     contract = plugin.contract
     place = f"../plugins/{plugin.folder.parent.name}/{plugin.folder.name}"
@@ -65,7 +77,7 @@ def _row(plugin: LoadedPlugin, quality: Quality) -> str:
         contract.name,
         "; ".join(_interfaces(plugin)),
         "yes" if contract.assumed else "",
-        quality.level or "–",
+        quality.word,
         "; ".join(quality.missing),
     )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

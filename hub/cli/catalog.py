@@ -37,6 +37,7 @@ def catalog(
     from hub.catalog import FOLDER, Catalog, compare
     from hub.config import load_config
     from hub.registry import Registry
+    from hub.verify.badges import levels
 
     known = Catalog.read(folder or FOLDER)
     if group and group not in known.groups:
@@ -45,6 +46,7 @@ def catalog(
             code="catalog.group",
             remedy=did_you_mean(group, known.groups),
         )
+    reached = levels(site(config).file)
     registry = Registry.discover(load_config(site(config).file).plugin_folders)
     everything = compare(known, registry.plugins.values())
     found = everything.chosen(group, priority or 0)
@@ -62,7 +64,10 @@ def catalog(
                     for name, words in known.groups.items()
                     if group in ("", name)
                 },
-                "systems": [row.as_dict() for row in shown.systems],
+                "systems": [
+                    row.as_dict() | {"levels": {name: reached.get(name, "") for name in row.plugins}}
+                    for row in shown.systems
+                ],
                 "plugins_without_catalog": everything.elsewhere,
                 "problems": [problem.as_dict() for problem in everything.problems],
             }
@@ -75,6 +80,7 @@ def catalog(
                 t("group", "分组"),
                 t("priority", "优先级"),
                 t("plugins", "插件"),
+                t("level", "等级"),
                 t("assumed", "自拟契约"),
                 t("interfaces", "接口"),
                 t("not covered", "未覆盖"),
@@ -86,6 +92,7 @@ def catalog(
                     row.group,
                     row.system.priority,
                     " ".join(row.plugins) or "–",
+                    " ".join(reached.get(name) or "–" for name in row.plugins),
                     t("yes", "是") if row.assumed else "",
                     f"{len(row.covered)}/{len(row.covered) + len(row.missing)}",
                     " ".join(row.missing) if row.plugins else "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli import quality_report
 from hub.cli.common import DEFAULT_CONFIG, AsJson, Config, console, emit, table
 from hub.errors import ConfigError, HubError
 from hub.i18n import set_language, t
@@ -373,3 +374,7 @@ def schema(
     if kind != "rules":
         raise HubError(t(f"--kind {kind}: write rules or tests", f"--kind {kind}：请写 rules 或 tests"))
     return emit(rules_schema(_open(config).library.functions))
+
+
+app.command("report", help=quality_report.REPORT_HELP)(quality_report.report)
+app.command("rerun", help=quality_report.RERUN_HELP)(quality_report.rerun)

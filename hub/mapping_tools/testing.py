@@ -22,7 +22,7 @@ from hub.mapping_tools.steps import MISSING, Step, steps_text
 from hub.mapping_tools.workbench import Input, Workbench
 from hub.masking import mask_text
 
-__all__ = ["CaseResult", "Difference", "TestReport", "input_of", "run_case", "run_tests"]
+__all__ = ["CaseResult", "Difference", "TestReport", "input_of", "raw_input_of", "run_case", "run_tests"]
 
 _INDEX = re.compile(r"\[(\d{1,6})\]\.?")
 #: Longest value shown, characters.
@@ -121,20 +121,24 @@ def run_tests(bench: Workbench, names: Iterable[str], *, strays: bool = False) -
 
 def input_of(bench: Workbench, mapping: CompiledMapping, tests: TestFile, case: Case) -> Input:
     """The decoded input of a case; raises :class:`HubError`."""
+    raw, encoding = raw_input_of(bench, mapping, tests, case)
+    around = tests.circumstances(case)
+    return bench.input(mapping, raw, around, encoding=encoding, options=tests.input_format(case), name=case.name)
+
+
+def raw_input_of(bench: Workbench, mapping: CompiledMapping, tests: TestFile, case: Case) -> tuple[bytes, str]:
+    """The input of a case as it would be received, and its character set; raises :class:`HubError`."""
     encoding, options = tests.encoding(case), tests.input_format(case)
     if case.says("input_file"):
-        raw = tests.read(case.input_file)
-    elif isinstance(case.input, str):
+        return tests.read(case.input_file), encoding
+    if isinstance(case.input, str):
         text = case.input
         if mapping.source_codec == "hl7v2":
             text = text.strip("\n").replace("\r\n", "\r").replace("\n", "\r") + "\r"
         # The text is read as it stands here, whatever character set MSH-18 names.
         encoding = encoding or "utf-8"
-        raw = _encoded(text, encoding)
-    else:
-        raw = bench.codec(mapping.source_codec, options).encode(case.input, encoding=encoding)
-    around = tests.circumstances(case)
-    return bench.input(mapping, raw, around, encoding=encoding, options=options, name=case.name)
+        return _encoded(text, encoding), encoding
+    return bench.codec(mapping.source_codec, options).encode(case.input, encoding=encoding), encoding
 
 
 def _encoded(text: str, encoding: str) -> bytes:
