@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: audit demo test lint bench chaos clean
+.PHONY: audit demo test lint bench chaos handbook clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -28,8 +28,11 @@ audit: $(STAMP) ## known weaknesses of the pinned packages; skipped where the ne
 bench: $(STAMP) ## one table: each figure, the raw limit beside it, the ratio
 	@$(PY) -m benchmarks
 
+handbook: $(STAMP) ## pages, OpenAPI, AsyncAPI and WSDL of every plugin, into handbook/
+	@$(VENV)/bin/hub docs --out handbook
+
 chaos: $(STAMP) ## hundreds of kills, stalls and full disks; about an hour
 	@$(PY) -m pytest -m chaos tests/chaos --chaos-rounds=200 -n 0
 
 clean:
-	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) var handbook build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
