@@ -242,7 +242,7 @@ def replay_here(where: Site, order: dict[str, Any], *, clear: bool = False) -> d
     from hub.delivery.lookup_readings import Readings
     from hub.delivery.plan import Plan
     from hub.deployment import load_deployment
-    from hub.node import stored_key
+    from hub.folders import stored_key
     from hub.replay import Replayer
 
     deployment = load_deployment(where.file)

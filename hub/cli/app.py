@@ -3,35 +3,93 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from hub.cli import (
-    act,
-    audit,
-    callbacks,
-    callers,
-    catalog,
-    keys,
-    look,
-    mapping,
-    new,
-    personal,
-    quality,
-    quality_report,
-    security,
-    serve,
-    store,
-    tables,
-    users,
-)
 from hub.errors import ConfigError, HubError
 from hub.i18n import t
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "GROUPS", "app", "main"]
+
+#: Name of a command -> its function in a module of this package, and its help there.
+COMMANDS = {
+    "run": ("serve.run", "RUN_HELP"),
+    "check": ("serve.check", "CHECK_HELP"),
+    "bench": ("serve.bench", "BENCH_HELP"),
+    "status": ("look.status", "STATUS_HELP"),
+    "plugins": ("look.plugins", "PLUGINS_HELP"),
+    "messages": ("look.messages", "MESSAGES_HELP"),
+    "show": ("look.show", "SHOW_HELP"),
+    "calls": ("look.calls", "CALLS_HELP"),
+    "callbacks": ("callbacks.callbacks", "CALLBACKS_HELP"),
+    "verify-ledger": ("look.verify_ledger", "LEDGER_HELP"),
+    "send": ("act.send", "SEND_HELP"),
+    "poll": ("act.poll", "POLL_HELP"),
+    "probe": ("look.probe", "PROBE_HELP"),
+    "dead": ("act.dead", "DEAD_HELP"),
+    "replay": ("act.replay", "REPLAY_HELP"),
+    "reload": ("act.reload", "RELOAD_HELP"),
+    "export": ("personal.export", "EXPORT_HELP"),
+    "anonymise": ("personal.anonymise", "ANONYMISE_HELP"),
+    "audit": ("audit.audit", "AUDIT_HELP"),
+    "sbom": ("security.sbom", "SBOM_HELP"),
+    "catalog": ("catalog.catalog", "CATALOG_HELP"),
+    "docs": ("docs.docs", "DOCS_HELP"),
+    "simulate": ("simulate.simulate", "SIMULATE_HELP"),
+    "verify": ("verify.verify", "VERIFY_HELP"),
+}
+#: Name of a group of commands -> the group in a module of this package.
+GROUPS = {
+    "new": "new.app",
+    "mapping": "mapping.app",
+    "callers": "callers.app",
+    "keys": "keys.app",
+    "store": "store.app",
+    "tables": "tables.app",
+    "users": "users.app",
+    "approvals": "users.approvals",
+    "quality": "quality.app",
+    "flows": "flows.app",
+}
+
+
+def _load(name: str) -> Any:
+    """A command with what it needs of the hub; most need little of it, and a start is to be quick."""
+    place, help_name = COMMANDS.get(name) or (GROUPS[name], "")
+    module_name, _, attribute = place.partition(".")
+    module = import_module(f"hub.cli.{module_name}")
+    found = getattr(module, attribute)
+    if help_name:
+        single = typer.Typer(add_completion=False)
+        single.command(name, help=getattr(module, help_name))(found)
+        return get_command(single)
+    group = get_group(found)
+    group.name = name
+    return group
+
+
+class _Commands(TyperGroup):
+    """The commands, each loaded when it is called or its help is asked for."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        names: dict[str, Any] = dict.fromkeys(self.list_commands(None))  # to suggest from; loaded by get_command
+        self.commands = names
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*COMMANDS, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _load(cmd_name) if cmd_name in self.commands else None
+
 
 app = typer.Typer(
     name="hub",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,38 +100,10 @@ app = typer.Typer(
     ),
 )
 
-app.command("run", help=serve.RUN_HELP)(serve.run)
-app.command("check", help=serve.CHECK_HELP)(serve.check)
-app.command("bench", help=serve.BENCH_HELP)(serve.bench)
-app.command("status", help=look.STATUS_HELP)(look.status)
-app.command("plugins", help=look.PLUGINS_HELP)(look.plugins)
-app.command("messages", help=look.MESSAGES_HELP)(look.messages)
-app.command("show", help=look.SHOW_HELP)(look.show)
-app.command("calls", help=look.CALLS_HELP)(look.calls)
-app.command("callbacks", help=callbacks.CALLBACKS_HELP)(callbacks.callbacks)
-app.command("verify-ledger", help=look.LEDGER_HELP)(look.verify_ledger)
-app.command("send", help=act.SEND_HELP)(act.send)
-app.command("poll", help=act.POLL_HELP)(act.poll)
-app.command("probe", help=look.PROBE_HELP)(look.probe)
-app.command("dead", help=act.DEAD_HELP)(act.dead)
-app.command("replay", help=act.REPLAY_HELP)(act.replay)
-app.command("reload", help=act.RELOAD_HELP)(act.reload)
-app.command("export", help=personal.EXPORT_HELP)(personal.export)
-app.command("anonymise", help=personal.ANONYMISE_HELP)(personal.anonymise)
-app.command("audit", help=audit.AUDIT_HELP)(audit.audit)
-app.command("sbom", help=security.SBOM_HELP)(security.sbom)
-app.command("catalog", help=catalog.CATALOG_HELP)(catalog.catalog)
-app.add_typer(new.app, name="new")
-app.add_typer(mapping.app, name="mapping")
-app.add_typer(callers.app, name="callers")
-app.add_typer(keys.app, name="keys")
-app.add_typer(store.app, name="store")
-app.add_typer(tables.app, name="tables")
-app.add_typer(users.app, name="users")
-app.add_typer(users.approvals, name="approvals")
-quality.app.command("report", help=quality_report.REPORT_HELP)(quality_report.report)
-quality.app.command("rerun", help=quality_report.RERUN_HELP)(quality_report.rerun)
-app.add_typer(quality.app, name="quality")
+
+@app.callback()
+def _hub() -> None:
+    """Without a function of its own: it makes a program with commands out of what has none registered."""
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from hub.cli.keys_open import actor
 from hub.errors import HubError
 from hub.i18n import t
 
-__all__ = ["AUDIT_HELP", "audit", "audit_troubles"]
+__all__ = ["AUDIT_HELP", "audit"]
 
 AUDIT_HELP = t(
     "The audit trail: list (default), verify, export, archive. "
@@ -205,23 +205,3 @@ def _archive(where: Site, older_than: float | None, why: str, as_json: bool) -> 
             ),
             markup=False,
         )
-
-
-def audit_troubles(status: dict[str, Any]) -> list[str]:
-    """What the status of a running hub says is wrong with its trail, for people."""
-    trail = status.get("audit", {})
-    told = [t("audit trail: ", "审计记录：") + text for text in trail.get("trouble", [])]
-    for copy in trail.get("copies", []):
-        where = t(f"copy of the audit trail {copy['place']}: ", f"审计副本 {copy['place']}：")
-        if copy["trouble"]:
-            told.append(where + copy["trouble"])
-        if copy["set_back"]:
-            chains = ", ".join(copy["set_back"])
-            told.append(
-                where
-                + t(
-                    f"chains are shorter than it: {chains} -> hub audit verify",
-                    f"链短于副本：{chains} -> hub audit verify",
-                )
-            )
-    return told

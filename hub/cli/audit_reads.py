@@ -1,4 +1,7 @@
-"""Commands that show stored data leave an entry in the trail, as the admin API does: who, when, what was asked for, how many records."""
+"""The audit trail as other commands meet it.
+
+Those that show stored data leave an entry in it, as the admin API does: who, when, what was asked for, how many records.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from typer.main import get_current_context  # type: ignore[attr-defined]
 
 from hub.audit.questions import recorded_query
 from hub.audit.trail import Trail
+from hub.i18n import t
 
-__all__ = ["recorded"]
+__all__ = ["audit_troubles", "recorded"]
 
 T = TypeVar("T")
 
@@ -65,3 +69,23 @@ def recorded(data: Path, look: Callable[[], T]) -> T:
 def _count(found: Any) -> int:
     rows = getattr(found, "rows", found)
     return len(rows) if isinstance(rows, list | tuple) else 1
+
+
+def audit_troubles(status: dict[str, Any]) -> list[str]:
+    """What the status of a running hub says is wrong with its trail, for people."""
+    trail = status.get("audit", {})
+    told = [t("audit trail: ", "审计记录：") + text for text in trail.get("trouble", [])]
+    for copy in trail.get("copies", []):
+        where = t(f"copy of the audit trail {copy['place']}: ", f"审计副本 {copy['place']}：")
+        if copy["trouble"]:
+            told.append(where + copy["trouble"])
+        if copy["set_back"]:
+            chains = ", ".join(copy["set_back"])
+            told.append(
+                where
+                + t(
+                    f"chains are shorter than it: {chains} -> hub audit verify",
+                    f"链短于副本：{chains} -> hub audit verify",
+                )
+            )
+    return told

@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hub.admin.serve import token_of
+from hub.admin.token import token_of
 from hub.cli.audit_reads import recorded
 from hub.config import load_config
 from hub.contract import HubConfig
-from hub.deployment import use_crypto, use_privacy
 from hub.errors import ConfigError, HubError
+from hub.folders import data_folder, salt_of
 from hub.i18n import set_language, t
-from hub.node import data_folder, salt_of
+from hub.process_wide import use_crypto, use_privacy
 from hub.store.base import StoreReader
 from hub.store.merged import open_reader
 from hub.store.sealing import store_sealer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.audit.security import weaknesses
-from hub.cli.audit import audit_troubles
+from hub.cli.audit_reads import audit_troubles
 from hub.contract import HubConfig
 from tests.audit.audit_support import World
 

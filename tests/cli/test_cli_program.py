@@ -13,13 +13,13 @@ import apsw
 import pytest
 import yaml
 
-from hub.cli.app import app
+from hub.cli.app import COMMANDS
 from tests.cli.conftest import Run
 from tests.kernel.process import ROOT, HubProcess, Sink, adt, make_site, wait_for
 
 pytestmark = pytest.mark.xdist_group("command_line")
 
-COMMANDS = sorted(command.name or "" for command in app.registered_commands)
+NAMES = sorted(COMMANDS)
 
 
 def program(*arguments: str, language: str = "en") -> subprocess.CompletedProcess[bytes]:
@@ -44,18 +44,18 @@ def helps(language: str) -> list[str]:
     """The help of the program and of every command; the language is chosen at a start, so it takes a process."""
     environment = {**os.environ, "TONGQU_LANG": language, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", HELP, "", *COMMANDS], env=environment, capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", HELP, "", *NAMES], env=environment, capture_output=True, check=True, timeout=60
     )
     return done.stdout.decode().split("\0")[:-1]
 
 
 def test_help_in_both_languages() -> None:
     english, chinese = helps("en"), helps("zh")
-    assert len(english) == len(chinese) == len(COMMANDS) + 1
-    for name, one, other in zip(["", *COMMANDS], english, chinese, strict=True):
+    assert len(english) == len(chinese) == len(NAMES) + 1
+    for name, one, other in zip(["", *NAMES], english, chinese, strict=True):
         assert not any("\u4e00" <= char <= "\u9fff" for char in one.replace("小明", "")), name
         assert any("\u4e00" <= char <= "\u9fff" for char in other.replace("小明", "")), name
-    for name in COMMANDS:
+    for name in NAMES:
         assert name in english[0]
         assert name in chinese[0]
 
