@@ -188,8 +188,12 @@ class Platform:
                 "nonce": nonce.decode(),
             },
         }
+        return self.signed(tree)
+
+    def signed(self, tree: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        """A notification with its headers."""
         body = json.dumps(tree).encode()
-        stamp, serial = str(int(time.time())), f"nonce-{number}-{time.monotonic_ns()}"
+        stamp, serial = str(int(time.time())), f"nonce-{time.monotonic_ns()}"
         return body, {
             "Content-Type": "application/json",
             "Wechatpay-Timestamp": stamp,
