@@ -133,7 +133,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubProcess,
         (folder / name).write_text(value)
         (folder / name).chmod(0o600)
     quick = {"send": {"retry": {"attempts": 3, "interval": "20ms"}}}
-    reports = {"report_port": 0, "report_password": "file:../reports"}
+    reports = {"report_port": 0, "report_password": "file:../reports", "hours": "00:00-24:00"}
     config = {
         "plugins": ["../plugins", str(ROOT / "plugins" / "messaging")],
         "mappings": [str(ROOT / "mappings")],
