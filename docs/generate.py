@@ -21,7 +21,7 @@ from hub.codecs.excel_codec import ExcelFormat
 from hub.codecs.fhir import FhirFormat
 from hub.codecs.fixed_layout import FixedFormat
 from hub.codecs.xml_codec import XmlOptions
-from hub.contract import HubConfig, Interface, Plugin, parse_duration, parse_size
+from hub.contract import HubConfig, Interface, Plugin, Profile, parse_duration, parse_size
 from hub.security.load import BUILT_IN, scheme_class
 
 __all__ = ["OUTPUT", "reference"]
@@ -44,6 +44,7 @@ def _of_schemes() -> Iterator[tuple[str, tuple[type[BaseModel], ...]]]:
 
 _PARTS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("plugin.yaml", (Plugin, Interface)),
+    ("profile.yaml", (Profile,)),
     ("hub.yaml", (HubConfig,)),
     *_of_adapters(),
     ("Options of the codec `csv`", (CsvFormat,)),
