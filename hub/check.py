@@ -66,9 +66,10 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     mappings = MappingLibrary(folders, registry.functions)
     deployment, problems = build(loaded, registry, mappings)
     problems = [*problems, *mappings.problems()]
+    held: list[object] = []  # many plugins name the same schema, which is compiled once while somebody has it
     for plugin in registry.plugins.values():
-        problems.extend(plugin_problems(plugin, registry, deployment))
-    problems.extend(profile_problems(registry, lambda plugin: plugin_problems(plugin, registry, deployment)))
+        problems.extend(plugin_problems(plugin, registry, deployment, held))
+    problems.extend(profile_problems(registry, lambda plugin: plugin_problems(plugin, registry, deployment, held)))
     if any(folder.is_dir() for folder in loaded.schema_folders):
         problems.extend(deployment.check_library().problems())
     return CheckReport(
@@ -81,8 +82,10 @@ def check(config_path: str | os.PathLike[str]) -> CheckReport:
     )
 
 
-def plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deployment) -> list[Problem]:
-    """What is wrong with a contract even where no system uses it."""
+def plugin_problems(
+    plugin: LoadedPlugin, registry: Registry, deployment: Deployment, held: list[object] | None = None
+) -> list[Problem]:
+    """What is wrong with a contract even where no system uses it; ``held`` gets the checks of its interfaces."""
     from hub.simulator.check import simulate_problems  # a reload of a hub that runs needs none of it
 
     problems: list[Problem] = []
@@ -107,7 +110,11 @@ def plugin_problems(plugin: LoadedPlugin, registry: Registry, deployment: Deploy
         rule = interface.validation
         if rule is not None and rule.mode != "off":
             origin = plugin.document.place("interfaces", name)
-            deployment.check_library().checks(f"{plugin.contract.id}/{name}", interface, codec, origin, problems)
+            checks = deployment.check_library().checks(
+                f"{plugin.contract.id}/{name}", interface, codec, origin, problems
+            )
+            if held is not None:
+                held.append(checks)
         for number, example in enumerate(interface.examples):
             problem = _example_problem(plugin.folder / example, interface, codec)
             if problem is not None:

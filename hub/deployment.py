@@ -179,6 +179,7 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     from hub.mapping import (
         MappingLibrary,  # the mapping compiler is the slowest import; reading a file needs none of it
     )
+    from hub.mapping.compiler import forget_parsed
 
     loaded = load_config(config_file)
     if loaded.unusable:
@@ -187,6 +188,7 @@ def load_deployment(config_file: str | os.PathLike[str]) -> Deployment:
     registry = Registry.discover(loaded.plugin_folders)
     folders = [folder for folder in loaded.mapping_folders if folder.is_dir()]
     deployment, _ = build(loaded, registry, MappingLibrary(folders, registry.functions))
+    forget_parsed()
     return deployment
 
 

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hub.api import Bound, IntakePort, Receiver, Sender
 from hub.audit import entry as audit_entry
-from hub.audit.archiving import Archived, archive_chain
 from hub.audit.config_state import ConfigState, config_state
-from hub.audit.signing import Signer
-from hub.audit.sources import archive_folder, worker_source
 from hub.contract import HubConfig
 from hub.delivery.engine import DeliveryEngine
 from hub.delivery.lookup_readings import Readings
 from hub.delivery.lookups import Lookups
-from hub.deployment import Deployment, diff, load_deployment
+from hub.deployment import Deployment, assign_workers, diff, load_deployment
 from hub.errors import ConfigError, HubError, Problem
 from hub.folders import data_folder, salt_of, stored_key, worker_folder
 from hub.i18n import t
@@ -36,13 +33,14 @@ from hub.replay import Replayer
 from hub.router import Router
 from hub.security.around import ProtectedIntake, ProtectedSender
 from hub.store.base import StoreReader
-from hub.store.indexer import IndexerProcess
+from hub.store.indexer_process import IndexerProcess
 from hub.store.merged import MergedReader
 from hub.store.reader import SqliteReader
 from hub.store.sealing import seals, store_sealer
 from hub.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from hub.audit.archiving import Archived
     from hub.callers.door import Callers
     from hub.checking.service import CheckService
     from hub.flows.service import FlowService
@@ -71,11 +69,17 @@ def _changed_checks(old: Deployment, new: Deployment) -> list[str]:
 
 
 class Node:
-    """The hub, or one worker of it. ``mine`` tells which systems' inbound interfaces this worker owns."""
+    """The hub, or one worker of several.
 
-    def __init__(self, config_file: Path, *, worker: int = 0, mine: Callable[[str], bool] | None = None) -> None:
+    ``mine`` tells which systems' inbound interfaces this worker owns, where it is not the configuration that shares them out.
+    """
+
+    def __init__(
+        self, config_file: Path, *, worker: int = 0, workers: int = 1, mine: Callable[[str], bool] | None = None
+    ) -> None:
         self.config_file = config_file
         self.worker = worker
+        self._workers = workers
         self.started_at = time.time()
         self.metrics = Metrics()
         self.receivers: dict[str, Receiver] = {}
@@ -108,6 +112,9 @@ class Node:
         """Load, open the store, start targets (what was left open goes first), then listen."""
         self._config_state = await asyncio.to_thread(config_state, self.config_file)
         deployment = await asyncio.to_thread(load_deployment, self.config_file)
+        if self._workers > 1:
+            owner = assign_workers(deployment, self._workers)
+            self._mine = lambda system: owner.get(system, 0) == self.worker
         self._tell(deployment.problems)
         config = self._config = deployment.config
         data = data_folder(self.config_file, config)
@@ -338,14 +345,22 @@ class Node:
             fresh = [problem for text, problem in errors.items() if text not in known]
             if fresh:
                 raise ConfigError(fresh)
-            had_flows = self.flows is not None
-            await self._prepare_flows(new)
-            change = diff(old, new)
-            checks = _changed_checks(old, new)
-            detail = change.as_dict() | {"checks": checks, "config": self._config_state.diff(state)}
-            await self.store.apply(audit=audit_entry(actor, "config.reload", str(self.config_file.name), detail, ""))
+            try:
+                await self._prepare_flows(new)
+                change = diff(old, new)
+                checks = _changed_checks(old, new)
+                detail = change.as_dict() | {"checks": checks, "config": self._config_state.diff(state)}
+                entry = audit_entry(actor, "config.reload", str(self.config_file.name), detail, "")
+                await self.store.apply(audit=entry)
+            except BaseException:
+                if self.flows is not None:  # it goes on as before
+                    await self.flows.prepare(old)
+                    self.flows.use()
+                raise
             self._config_state = state
             self._use(new)
+            if self.flows is not None:
+                self.flows.use()
             self._tell([*new.problems, *self._later(new.config)])
             for place in change.stop_inbound:
                 if place in self.receivers:
@@ -364,7 +379,7 @@ class Node:
                 except Exception as error:
                     self._outdated.add(place)
                     self._tell_of(place, error)
-            if self.flows is not None and not had_flows:
+            if self.flows is not None and not self.flows.begun:
                 self.flows.begin(self.intake)
             for place, bound in new.inbound.items():
                 if place not in self.receivers:  # new, changed, or it could not listen before
@@ -418,6 +433,11 @@ class Node:
 
         Raises :class:`HubError` where the chain is not sound or the archive can't be written.
         """
+        # Rarely done, and with what signs: not loaded until then.
+        from hub.audit.archiving import archive_chain
+        from hub.audit.signing import Signer
+        from hub.audit.sources import archive_folder, worker_source
+
         config, base = self._config, self.config_file.parent
         after = config.audit.archive_after if older_than is None else older_than
         folder = archive_folder(config, base, data_folder(self.config_file, config))

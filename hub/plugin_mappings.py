@@ -76,6 +76,18 @@ class MappingProofs:
         inputs = []
         try:
             mapping = self._bench.library.get(name)
+            if (
+                mapping.parts
+            ):  # of steps: each has tests of its own, which know its corners; here they are only put together
+                found = [part.name for part in mapping.parts if self.covered(part.name)]
+                return (
+                    t(
+                        f"steps whose tests write too little: {', '.join(found)}",
+                        f"步骤的测试写出字段不足：{'、'.join(found)}",
+                    )
+                    if found
+                    else ""
+                )
             for case in tests.cases:
                 with suppress(HubError):  # a case about an input that can't be read
                     inputs.append(input_of(self._bench, mapping, tests, case))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from hub.callers.desk import CallerDesk
 from hub.child_process import ChildProcess
 from hub.config import load_config
 from hub.contract import HubConfig, SystemConfig
-from hub.deployment import assign_workers, load_deployment
+from hub.deployment import load_deployment
 from hub.errors import ConfigError, HubError
 from hub.flows.desk import FlowDesk
 from hub.i18n import t
@@ -30,13 +28,14 @@ from hub.message import OPEN_STATES
 from hub.node import Node, data_folder, salt_of, worker_folder
 from hub.people.opened import open_people
 from hub.people.people import People
+from hub.process_loop import calm_collector, stop_event
 from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
 from hub.store.sealer import Sealer
 from hub.store.sealing import store_sealer
 from hub.watch import Watcher
 
-__all__ = ["run_single", "run_supervisor", "run_worker", "start_loop"]
+__all__ = ["run_single", "run_supervisor"]
 
 log = get_logger(__name__)
 
@@ -45,43 +44,6 @@ RESTART_S = 0.5
 RESTART_MOST_S = 30.0
 #: Workers get so long to finish after the supervisor was told to stop.
 STOP_S = 30.0
-
-
-def start_loop(main: Callable[[], Awaitable[int]]) -> int:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:  # not available on this platform
-
-        async def plain() -> int:
-            return await main()
-
-        return asyncio.run(plain())
-
-    async def fast() -> int:
-        return await main()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(fast()))
-
-
-def _stop_event() -> asyncio.Event:
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, event.set)
-    return event
-
-
-def _calm_collector() -> None:
-    """Keep the cyclic collector from walking what lives as long as the process.
-
-    Contracts, compiled mappings and modules are set aside once; after that a young collection comes every few thousand messages
-    instead of every hundred, and the cycles a message leaves are few and small.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 async def _nothing_left_behind(data: Path, workers: int, sealer: Sealer) -> None:
@@ -112,7 +74,7 @@ async def _nothing_left_behind(data: Path, workers: int, sealer: Sealer) -> None
 
 async def run_single(config_file: Path, ready: Callable[[Node, str], None] | None = None) -> int:
     """Everything in this process; returns the exit status once told to stop."""
-    stop = _stop_event()
+    stop = stop_event()
     hub = load_config(config_file)
     if hub.unusable:
         raise ConfigError(hub.problems)
@@ -142,7 +104,7 @@ async def _run_node(
     except BaseException:
         await keeper.stop()
         raise
-    _calm_collector()
+    calm_collector()
     config = node.deployment.config
     backend = NodeBackend(node)
     backend.audit = AuditDesk(keeper, config)
@@ -222,29 +184,6 @@ async def _end(task: asyncio.Task[None] | None) -> None:
             await task
 
 
-async def run_worker(config_file: Path, worker: int, workers: int) -> int:
-    """One worker of several; its admin API listens on a socket file in its folder. Ends with its supervisor."""
-    stop = _stop_event()
-    deployment = await asyncio.to_thread(load_deployment, config_file)
-    owner = assign_workers(deployment, workers)
-    node = Node(config_file, worker=worker, mine=lambda system: owner.get(system, 0) == worker)
-    await node.start()
-    _calm_collector()
-    data = data_folder(config_file, deployment.config)
-    admin = AdminServer(NodeBackend(node), token_of(deployment.config.admin, config_file, data))
-    await admin.listen_on_socket(worker_folder(data, worker) / "admin.sock")
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), stop.set)  # the supervisor's end of the pipe closes when it dies
-    print(f"worker {worker} ready", flush=True)
-    try:
-        await stop.wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
-        await admin.stop()
-        await node.stop()
-    return 0
-
-
 class _Child:
     """A worker process that is started again when it dies."""
 
@@ -252,7 +191,7 @@ class _Child:
         self.worker = worker
         self.ready = asyncio.Event()
         self._command = [
-            *(sys.executable, "-P", "-m", "hub.cli", "run", "--config", str(config_file)),
+            *(sys.executable, "-P", "-m", "hub.run_worker", "--config", str(config_file)),
             *("--workers", str(workers), "--worker", str(worker)),
         ]
         self._process: ChildProcess | None = None
@@ -299,9 +238,8 @@ async def _all_ready(children: list[_Child]) -> None:
 
 async def run_supervisor(config_file: Path, workers: int, ready: Callable[[str], None] | None = None) -> int:
     """Start the workers, keep them running, and answer the admin API for all of them."""
-    stop = _stop_event()
-    deployment = await asyncio.to_thread(load_deployment, config_file)
-    config = deployment.config
+    stop = stop_event()
+    config = (await asyncio.to_thread(load_deployment, config_file)).config  # the rest is for the workers
     data = data_folder(config_file, config)
     lock = _own(data)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
@@ -18,7 +18,6 @@ from hub.admin.backend import Backend
 from hub.admin.login import ADDRESS
 from hub.admin.present import BadQuery, time_ms
 from hub.admin.requests import actor_of, as_json, order_of
-from hub.audit.desk import AuditDesk
 from hub.audit.entries import CLASSES, acting_from
 from hub.audit.errors import AuditUnwritable
 from hub.audit.questions import recorded_query
@@ -29,6 +28,9 @@ from hub.i18n import t
 from hub.logs import get_logger
 from hub.masking import mask_text
 from hub.operations import VERBS
+
+if TYPE_CHECKING:
+    from hub.audit.desk import AuditDesk
 
 __all__ = [
     "ADDRESS_HEADER",
@@ -58,6 +60,10 @@ _SHOWS = {
     ("GET", "/api/v1/calls"): ("access.call.search", "calls"),
     ("GET", "/api/v1/quality/reports"): ("access.quality.reports", "reports"),
     ("POST", "/api/v1/replay"): ("access.replay", "results"),
+    ("GET", "/api/v1/flows/instances"): ("access.flow.search", "instances"),
+    ("GET", "/api/v1/flows/instances/{id}"): ("access.flow.read", ""),
+    ("GET", "/console/flows"): ("access.flow.search", ""),
+    ("GET", "/console/flows/{id}"): ("access.flow.read", ""),
 }
 #: What does something and leaves no entry of its own.
 _DOES = {("POST", "/api/v1/probe"): "interface.probe"}

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.admin.present import BadQuery, delivery_query, message_query, parse_ids
 from hub.api import Receipt
 from hub.audit import entry as audit_entry
 from hub.audit import sm3
-from hub.audit.desk import AuditDesk
-from hub.callers.desk import CallerDesk
 from hub.deployment import Deployment
 from hub.errors import HubError, StoreBusy
-from hub.flows.desk import FlowDesk
 from hub.i18n import t
 from hub.ids import id_text
 from hub.mapping.tables_unmapped import UNMAPPED
 from hub.message import CheckRecord, CheckVerdict, Delivery, Outcome
 from hub.node import Node, data_folder, salt_of
 from hub.operations import VERBS
-from hub.people.people import People
 from hub.store.base import StoreReader
-from hub.watch import Watcher
+
+if TYPE_CHECKING:  # a worker has none of these
+    from hub.audit.desk import AuditDesk
+    from hub.callers.desk import CallerDesk
+    from hub.flows.desk import FlowDesk
+    from hub.people.people import People
+    from hub.watch import Watcher
 
 __all__ = ["MOST", "Backend", "NodeBackend", "ids_of", "most_of", "selection_of"]
 

@@ -13,7 +13,6 @@ from hub.admin.present import BadQuery
 from hub.admin.requests import actor_of, as_json, order_of
 from hub.audit import entry
 from hub.callers.addresses import network
-from hub.callers.desk import CallerDesk
 from hub.callers.model import Address, Caller
 from hub.callers.traffic import Restriction
 from hub.contract import parse_duration
@@ -22,6 +21,7 @@ from hub.i18n import t
 from hub.masking import mask, mask_text
 
 if TYPE_CHECKING:
+    from hub.callers.desk import CallerDesk
     from hub.callers.issuing import CallerCredentials, Issued
     from hub.callers.orders import CallerOrders
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -15,9 +16,11 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.people.config import networks
 from hub.people.errors import NotAllowed, no_right, not_fresh, out_of_reach
-from hub.people.people import People
 from hub.people.rights import EVERYTHING, RIGHTS, Principal
 from hub.people.sessions import API_PREFIX, csrf_of
+
+if TYPE_CHECKING:
+    from hub.people.people import People
 
 __all__ = ["COOKIE", "Gate", "NoCredentials", "token_of_request"]
 

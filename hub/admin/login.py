@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -12,10 +12,11 @@ from hub.admin.present import BadQuery
 from hub.admin.requests import as_json, order_of, principal_of
 from hub.i18n import t
 from hub.people.errors import login_over
-from hub.people.login import Login, Step
-from hub.people.people import People
-from hub.people.portal import Portal
 from hub.people.sessions import Session, csrf_of
+
+if TYPE_CHECKING:
+    from hub.people.login import Step
+    from hub.people.people import People
 
 __all__ = ["ADDRESS", "DESK", "Desk", "desk_of"]
 
@@ -31,6 +32,9 @@ class Desk:
     """What the handlers ask."""
 
     def __init__(self, people: People) -> None:
+        from hub.people.login import Login  # nobody signs in at a worker
+        from hub.people.portal import Portal
+
         self.people = people
         self.login = Login(people)
         self.portal = Portal(people, self.login)

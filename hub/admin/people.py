@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -15,14 +15,15 @@ from hub.admin.scoped import ScopedBackend
 from hub.errors import HubError
 from hub.i18n import t
 from hub.people.errors import NotAllowed, PeopleError
-from hub.people.passwords import temporary_password
-from hub.people.people import TOKEN_ACTOR, People
-from hub.people.rights import Principal, Scope, rights_of
+from hub.people.rights import TOKEN_ACTOR, Principal, Scope, rights_of
+
+if TYPE_CHECKING:
+    from hub.people.people import People
 
 __all__ = ["approval_of_delete"]
 
 #: What can be approved over HTTP: action -> how it is done then.
-Perform = Callable[[People, Backend, Principal, dict[str, Any]], Awaitable[dict[str, Any]]]
+Perform = Callable[["People", Backend, Principal, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def _asker(principal: Principal) -> str:
@@ -97,6 +98,8 @@ async def _user_order(people: People, backend: Backend, principal: Principal, or
     if order["do"] != "add":
         await _reach(people, principal, user)
     if order["do"] == "add":
+        from hub.people.passwords import temporary_password  # a worker, which has no people, knows these orders, too
+
         person = await people.run(lambda: records.book.add(actor, fields, records.roles, reason=reason))
         temporary = temporary_password(people.config.passwords)
         hashed = await people.slow(records.passwords.hash, temporary)
@@ -109,6 +112,8 @@ async def _user_order(people: People, backend: Backend, principal: Principal, or
         state = str(order.get("state", ""))
         return (await people.run(lambda: records.book.set_state(actor, user, state, reason=reason))).shown()
     if order["do"] == "password":
+        from hub.people.passwords import temporary_password
+
         temporary = temporary_password(people.config.passwords)
         hashed = await people.slow(records.passwords.hash, temporary)
         set_password = records.set_password

@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.audit.chain import GENESIS, canonical
 from hub.audit.entries import AuditClass, class_of
 from hub.audit.errors import AuditUnreadable, unreadable, unwritable
-from hub.audit.signing import Signature, Signer, Verifier
 from hub.crypto.digests import sm3_hash
 from hub.i18n import t
+
+if TYPE_CHECKING:
+    from hub.audit.signing import Signature, Signer, Verifier
 
 __all__ = ["FORGOT", "Archive", "archives_of", "border", "forget", "write_archive"]
 
@@ -110,7 +112,7 @@ class Archive:
             problems.append(t(f"{name}: it does not go on from what stands before it", f"{name}：与之前的内容不衔接"))
         if facts[4] != found:
             problems.append(t(f"{name}: it was altered after it was sealed", f"{name}：封签之后内容被改动"))
-        if wrong := verifier.problem(_signed(seal), Signature.of(seal)):
+        if wrong := verifier.problem(_signed(seal), _signature(seal)):
             problems.append(f"{name}: {wrong}")
         if not seal.get("gone") and any(row["entry"] is None for row in self.rows()):
             problems.append(t(f"{name}: entries were removed from it", f"{name}：其中的条目被移除"))
@@ -183,6 +185,12 @@ def _kind(row: dict[str, Any]) -> AuditClass | None:
     return None if action == FORGOT else class_of(action)
 
 
+def _signature(seal: Mapping[str, Any]) -> Signature:
+    from hub.audit.signing import Signature  # with keys and ciphers, which a chain that is only read needs none of
+
+    return Signature.of(seal)
+
+
 def forget(
     archive: Archive,
     due: Mapping[AuditClass, int],
@@ -197,7 +205,7 @@ def forget(
     """
     seal = archive.seal()
     gone = set(seal.get("gone", ()))
-    if seal.pop("found") != seal.get("digest") or verifier.problem(_signed(seal), Signature.of(seal)):
+    if seal.pop("found") != seal.get("digest") or verifier.problem(_signed(seal), _signature(seal)):
         return []
     newest: dict[AuditClass, int] = {}
     for row in archive.rows():

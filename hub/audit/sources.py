@@ -14,7 +14,7 @@ from hub.audit import trail
 from hub.audit.archives import archives_of
 from hub.audit.errors import unreadable
 from hub.contract import HubConfig
-from hub.keys.database import FILE as KEYS_FILE
+from hub.keys.model import FILE as KEYS_FILE
 from hub.keys.opened import folder_of
 from hub.store.segment import CATALOG_NAME
 

@@ -31,14 +31,17 @@ _SHOWS = {
     "callbacks": "access.callback.search",
     "report": "access.quality.reports",
 }
-_SILENT = frozenset(["config", "as_json", "message_id", "verb", "why", "dry_run", "everything"])
+_SILENT = frozenset(["config", "as_json", "message_id", "id", "verb", "why", "dry_run", "everything"])
 
 
-def recorded(data: Path, look: Callable[[], T]) -> T:
-    """What ``look`` finds, handed out only after the entry is written; raises ``AuditUnwritable`` where it can't be."""
+def recorded(data: Path, look: Callable[[], T], action: str = "", subject: str = "") -> T:
+    """What ``look`` finds, handed out only after the entry is written; raises ``AuditUnwritable`` where it can't be.
+
+    ``action``: as the entry calls it; "" for that of the command.
+    """
     context = get_current_context(silent=True)
-    action = _SHOWS.get(context.info_name or "") if context is not None else None
-    if context is None or action is None:
+    action = action or (_SHOWS.get(context.info_name or "", "") if context is not None else "")
+    if context is None or not action:
         return look()
     given = {
         name: value
@@ -52,8 +55,8 @@ def recorded(data: Path, look: Callable[[], T]) -> T:
     actor = (os.environ.get("TONGQU_ACTOR") or user)[:64]
     if actor != user:
         detail["user"] = user
-    subject = str(context.params.get("message_id") or "")[:64]
-    with_count = action != "access.message.read"
+    subject = (subject or str(context.params.get("message_id") or ""))[:64]
+    with_count = not action.endswith(".read")
     trail = Trail(data)
     try:
         if not with_count:  # it may write what it finds at once

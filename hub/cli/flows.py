@@ -59,6 +59,7 @@ def list_(
     rows = recorded(
         where.data,
         lambda: desk.instances(flow=flow, state=state, key=key, before=before, limit=limit, clear=clear),
+        "access.flow.search",
     )
     flows = desk.flows()
     if as_json:
@@ -94,7 +95,8 @@ def list_(
 
 def _instance(config: Any, text: str, clear: bool) -> dict[str, Any]:
     where = site(config)
-    return recorded(where.data, lambda: _desk(where).instance(instance_number(text), clear=clear))
+    number = instance_number(text)
+    return recorded(where.data, lambda: _desk(where).instance(number, clear=clear), "access.flow.read", text)
 
 
 @app.command(

@@ -34,14 +34,13 @@ def run(
             min=1, max=MAX_WORKERS, help=t("processes; systems are shared out among them", "进程数，各系统分配到各进程")
         ),
     ] = 1,
-    worker: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
-    from hub.run import run_single, run_supervisor, run_worker, start_loop
+    from hub.process_loop import hold_collector, start_loop
+    from hub.run import run_single, run_supervisor
 
     where = site(config)
     setup(where.config.log)
-    if worker >= 0:
-        sys.exit(start_loop(lambda: run_worker(where.file, worker, workers)))
+    hold_collector()
 
     def say(address: str) -> None:
         console.print(t(f"Tongqu is running; admin API at {address}", f"通衢已运行，管理接口：{address}"))
@@ -75,7 +74,9 @@ def check(
 
         return check_security(config.resolve(), as_json)
     from hub.check import check as run_check
+    from hub.process_loop import hold_collector
 
+    hold_collector()
     report = run_check(config.resolve())
     errors = [p for p in report.problems if p.severity == "error"]
     if as_json:

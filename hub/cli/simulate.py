@@ -251,6 +251,7 @@ def _tell(simulator: Simulator, control: Control, replaced: list[str], written: 
                 "control": address,
                 "token": control.token,
                 "interfaces": simulator.interfaces,
+                "sources": simulator.sources,
                 "not_simulated": simulator.not_simulated,
                 "problems": [problem.text for problem in simulator.problems],
                 "replaced": replaced,
@@ -259,7 +260,11 @@ def _tell(simulator: Simulator, control: Control, replaced: list[str], written: 
         )
         return
     for name, direction in simulator.interfaces.items():
-        console.print(f"{name}  {t('answers the hub', '应答枢纽') if direction == 'out' else t('can send', '可发送')}")
+        if direction == "out":
+            told = t("answers the hub", "应答枢纽")
+        else:
+            told = t("is read by the hub", "由枢纽读取") if name in simulator.sources else t("can send", "可发送")
+        console.print(f"{name}  {told}")
     for name, why in simulator.not_simulated.items():
         console.print(f"{name}  {t('not played', '未模拟')}: {why}", markup=False)
     for problem in simulator.problems:

@@ -12,9 +12,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
 from hub.crypto import der
+from hub.crypto.base import Provider
 from hub.crypto.errors import KeyFormatError
 from hub.crypto.loading import load_sm2_public, unarmour
-from hub.crypto.provider import Provider
 from hub.crypto.sm2 import DEFAULT_USER_ID, Sm2PublicKey
 from hub.i18n import t
 

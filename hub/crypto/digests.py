@@ -1,13 +1,10 @@
-"""SM3 by hashlib where Python's own OpenSSL has it, else by ``cryptography``, which brings an OpenSSL of its own."""
+"""SM3 by hashlib where Python's own OpenSSL has it, else by ``cryptography`` (:mod:`hub.crypto.digests_slow`)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from typing import Any, Protocol
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.hmac import HMAC
 
 __all__ = ["Hash", "hmac_sm3", "sm3", "sm3_hash", "sm3_hex"]
 
@@ -18,25 +15,6 @@ class Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
     def copy(self) -> Any: ...
     def digest(self) -> bytes: ...
-
-
-class CryptographyHash:
-    """SM3 of ``cryptography`` in hashlib's words."""
-
-    __slots__ = ("_hash",)
-
-    def __init__(self, data: bytes = b"", *, running: hashes.Hash | None = None) -> None:
-        self._hash = running or hashes.Hash(hashes.SM3())
-        self._hash.update(data)
-
-    def update(self, data: bytes, /) -> None:
-        self._hash.update(data)
-
-    def copy(self) -> CryptographyHash:
-        return CryptographyHash(running=self._hash.copy())
-
-    def digest(self) -> bytes:
-        return self._hash.copy().finalize()
 
 
 def _in_hashlib() -> bool:
@@ -53,7 +31,11 @@ _FAST = _in_hashlib()
 
 def sm3_hash(data: bytes = b"") -> Hash:
     """A running SM3 (GB/T 32905-2016) that has absorbed ``data``."""
-    return hashlib.new("sm3", data) if _FAST else CryptographyHash(data)
+    if _FAST:
+        return hashlib.new("sm3", data)
+    from hub.crypto.digests_slow import CryptographyHash
+
+    return CryptographyHash(data)
 
 
 def sm3(data: bytes) -> bytes:
@@ -70,6 +52,6 @@ def hmac_sm3(key: bytes, data: bytes) -> bytes:
     """HMAC with SM3 (RFC 2104), 32 bytes."""
     if _FAST:
         return hmac.digest(key, data, "sm3")
-    running = HMAC(key, hashes.SM3())
-    running.update(data)
-    return running.finalize()
+    from hub.crypto.digests_slow import hmac_of
+
+    return hmac_of(key, data)

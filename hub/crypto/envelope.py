@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hub.crypto import der
+from hub.crypto.base import Provider
 from hub.crypto.errors import CryptoError, KeyFormatError, cannot_decrypt
 from hub.crypto.modes import Mode
 from hub.crypto.padding import BLOCK, Padding
-from hub.crypto.provider import Provider
 from hub.crypto.sm2 import DeviceKey, Form, Order, Sm2PrivateKey, Sm2PublicKey
 from hub.i18n import t
 

@@ -22,10 +22,10 @@ from gmssl import sm3 as gmssl_sm3
 from gmssl import sm4 as gmssl_sm4
 
 from hub.crypto import curve
+from hub.crypto.base import Provider
 from hub.crypto.errors import cannot_decrypt
 from hub.crypto.modes import TAG, Mode
 from hub.crypto.padding import BLOCK
-from hub.crypto.provider import Provider
 from hub.crypto.sm2 import Ciphertext, DeviceKey, Sm2PrivateKey, Sm2PublicKey
 
 __all__ = ["GmsslProvider"]

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hub.crypto.base import Provider
 from hub.crypto.errors import CryptoError, cannot_decrypt
 from hub.crypto.padding import BLOCK
-from hub.crypto.provider import Provider
 from hub.crypto.sm2 import DEFAULT_USER_ID, DeviceKey, Sm2PrivateKey, Sm2PublicKey
 from hub.i18n import t
 

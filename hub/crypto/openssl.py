@@ -8,9 +8,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 
 from hub.crypto import digests, libcrypto, modes
+from hub.crypto.base import Provider
 from hub.crypto.errors import CryptoError, cannot_decrypt
 from hub.crypto.modes import Mode
-from hub.crypto.provider import Provider
 from hub.crypto.sm2 import (
     Ciphertext,
     DeviceKey,

@@ -21,11 +21,11 @@ from pkcs11 import exceptions as device_errors
 from pkcs11.attributes import AttributeMapper, handle_ulong
 
 from hub.crypto import der
+from hub.crypto.base import IN_MEMORY, Provider
 from hub.crypto.config import Pkcs11Config
 from hub.crypto.digests import Hash
 from hub.crypto.errors import CryptoError, CryptoUnavailable, cannot_decrypt, not_offered
 from hub.crypto.modes import Mode
-from hub.crypto.provider import IN_MEMORY, Provider
 from hub.crypto.sm2 import (
     Ciphertext,
     DeviceKey,

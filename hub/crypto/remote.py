@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from hub.crypto.base import IN_MEMORY, Provider
 from hub.crypto.config import RemoteConfig, RemoteOperation, filled, placeholders
 from hub.crypto.digests import Hash
 from hub.crypto.errors import CryptoError, CryptoUnavailable, cannot_decrypt, not_offered
 from hub.crypto.modes import Mode
-from hub.crypto.provider import IN_MEMORY, Provider
 from hub.crypto.sm2 import (
     DEFAULT_USER_ID,
     Ciphertext,

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hub.crypto.base import Provider
 from hub.crypto.errors import CryptoError
 from hub.crypto.openssl import OpenSslProvider
-from hub.crypto.provider import Provider
 from hub.i18n import t
 
 if TYPE_CHECKING:

@@ -144,7 +144,9 @@ class Plan:
     def context(self, delivery: Delivery, now_us: int, found: Mapping[str, Any] | None = None) -> Context:
         """What the expressions and mappings for a delivery see besides the message."""
         message = delivery.message
-        variables = {**variables_of(message, delivery.target), **(found or {})}
+        variables = variables_of(message, delivery.target)
+        if found:
+            variables.update(found)
         return Context(settings=self.bound.settings, message=message, now_us=now_us, variables=variables)
 
     def idempotency_key(self, delivery: Delivery, context: Context) -> str:

@@ -63,7 +63,7 @@ class Target(TargetBase):
             try:
                 if self.plan.hours is not None and await self._out_of_hours(delivery, turn):
                     continue
-                if self._was_interrupted(delivery):
+                if self.plan.retry.once and self._was_interrupted(delivery):
                     self._settle(delivery, attempt, _interrupted())
                     continue
                 await attempt.make(self.plan, self.sender, self._store, delivery, turn)

@@ -39,6 +39,12 @@ HOURS_LATE_S = 0.01
 Settled = Callable[[Delivery, Verdict, Reply | None], None]
 
 
+def _concurrency(plan: Plan, sender: Sender) -> int:
+    """Calls at once."""
+    wanted = plan.bound.contract.concurrency
+    return min(wanted, sender.capacity or wanted)
+
+
 class TargetBase(ABC):
     """One outbound interface of one system while the hub runs."""
 
@@ -79,6 +85,7 @@ class TargetBase(ABC):
         self._resting: set[int] = set()  # of these, those that wait for ``hours``
         self._begun = (0, 0)  # id and time (us) at which this run began, where an earlier one left deliveries open
         self._stopping = False
+        self._concurrency = _concurrency(plan, sender)
 
     def _make_queue(self, window: int) -> KeyedQueue:
         return KeyedQueue(window)
@@ -115,13 +122,9 @@ class TargetBase(ABC):
                 handle.cancel()
                 self._due(delivery)
             self._resting.clear()
+        self._concurrency = _concurrency(plan, sender)
         self._grow()
         self._wake_all()
-
-    @property
-    def _concurrency(self) -> int:
-        wanted = self.plan.bound.contract.concurrency
-        return min(wanted, self.sender.capacity or wanted)
 
     def _grow(self) -> None:
         while len(self._workers) < self._concurrency and not self._stopping:
@@ -204,9 +207,9 @@ class TargetBase(ABC):
         self._feeder.note_closed(delivery_id)
 
     def _was_interrupted(self, delivery: Delivery) -> bool:
-        """Whether an earlier run may have sent this, to a target that gets everything ``once``; not where an operator said: again."""
+        """Whether an earlier run may have sent this, asked where a target gets everything ``once``; not where an operator said: again."""
         begun, since_us = self._begun
-        return self.plan.retry.once and delivery.id < begun and delivery.updated_at < since_us
+        return delivery.id < begun and delivery.updated_at < since_us
 
     def forget_waiter(self, delivery_id: int) -> None:
         """Nobody waits for the reply of this delivery any more."""
@@ -349,7 +352,8 @@ class TargetBase(ABC):
             waiter(delivery, verdict, reply)
         if self.on_settled is not None:
             self.on_settled(delivery, verdict, reply)
-        self._tell_awaited(verdict)
+        if verdict.awaited is not None:
+            self._tell_awaited(verdict)
 
     def _tell_awaited(self, verdict: Verdict) -> None:
         if verdict.awaited is not None and self.on_awaited is not None:

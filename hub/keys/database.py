@@ -22,12 +22,11 @@ from hub.audit import GENESIS, canonical, chain_hash
 from hub.errors import HubError
 from hub.i18n import t
 from hub.keys.errors import KeysError, KeysLocked, KeysTampered
-from hub.keys.model import Content, Key, Kind, Policy, State, Version
+from hub.keys.model import FILE, Content, Key, Kind, Policy, State, Version
 from hub.keys.sealing import Suite
 
-__all__ = ["FILE", "Database", "Meta", "bound_to", "verified"]
+__all__ = ["Database", "Meta", "bound_to", "verified"]
 
-FILE = "keys.db"
 _FORMAT = 1
 _BUSY_MS = 10_000
 

@@ -13,6 +13,7 @@ from hub.keys.errors import KeysError, KeyUnavailable
 
 __all__ = [
     "DAY",
+    "FILE",
     "FIXED_PURPOSES",
     "OWN_PURPOSES",
     "Content",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 DAY = 86400
+#: Name of the file of a key store.
+FILE = "keys.db"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.keys.config import KeysConfig
-from hub.keys.database import FILE
-from hub.keys.master import MasterKey, MasterSource
-from hub.keys.model import Policy
+from hub.keys.model import FILE, Policy
 from hub.keys.ring import KeyHandle
-from hub.keys.store import KeyStore
 from hub.secrets import Secret
+
+if TYPE_CHECKING:
+    from hub.keys.master import MasterKey, MasterSource
+    from hub.keys.store import KeyStore
 
 __all__ = [
     "KeySecret",
@@ -35,6 +36,8 @@ def folder_of(config: KeysConfig, base: Path) -> Path:
 
 def master_source(reference: str, base: Path) -> MasterSource:
     """Where the master key is; a device is the one ``security.crypto.pkcs11`` describes."""
+    from hub.keys.master import MasterSource
+
     kind, _, label = reference.partition(":")
     if kind != "pkcs11":
         return MasterSource(reference, base)
@@ -66,6 +69,8 @@ def key_store_exists(config: KeysConfig, base: Path) -> bool:
 
 def key_store(config: KeysConfig, base: Path) -> KeyStore:
     """The key store, opened once in this process and kept open. Raises :class:`hub.keys.KeysLocked`, :class:`hub.keys.KeysTampered`."""
+    from hub.keys.store import KeyStore  # with its ciphers; most hubs have no keys
+
     place = (folder_of(config, base), config.master)
     with _lock:
         found = _open.get(place)

@@ -18,7 +18,7 @@ from hub.mapping.nodes import ExpressionError, Node
 from hub.mapping.paths import Code
 from hub.mapping.program import Rule, assemble
 
-__all__ = ["compile_expression", "compile_extract", "expression_error", "parse"]
+__all__ = ["compile_expression", "compile_extract", "expression_error", "forget_parsed", "parse"]
 
 Evaluate = Callable[[Any, Context], Any]
 #: Longest text of an expression quoted in an error.
@@ -30,8 +30,18 @@ def parse(text: str, codec: str, namespaces: Mapping[str, str] | None = None) ->
 
     ``namespaces``: prefixes of paths into XML.
     """
+    return _parsed(text, codec, tuple(sorted(namespaces.items())) if namespaces else ())
+
+
+def forget_parsed() -> None:
+    """Let go of the syntax trees that are kept for expressions that are met again, e.g. in a file many mappings include."""
+    _parsed.cache_clear()
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str, codec: str, namespaces: tuple[tuple[str, str], ...]) -> Node:
     try:
-        return parse_expression(text, source_format(codec, namespaces))
+        return parse_expression(text, source_format(codec, dict(namespaces)))
     except RecursionError:
         raise ExpressionError(t("nested too deeply", "嵌套过深")) from None
 

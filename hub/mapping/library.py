@@ -12,6 +12,7 @@ from typing import Any
 from hub.errors import MappingError, Problem
 from hub.i18n import t
 from hub.mapping.chain import chain_hash, chained, check_chain
+from hub.mapping.compiler import forget_parsed
 from hub.mapping.definitions import Gathered, gather
 from hub.mapping.document import Document, Text
 from hub.mapping.document_read import MAX_FILE, parse_document
@@ -130,6 +131,7 @@ class MappingLibrary:
             found += [problem for problem in self._compile(name, sources)[1] if problem not in found]
         for name in sorted(sources.tables) if names is None else ():
             found += [problem for problem in self._table(name, sources)[1] if problem not in found]
+        forget_parsed()
         return sorted(found, key=lambda problem: (problem.file, problem.line))
 
     def reload(self, names: Iterable[str] | None = None) -> list[Problem]:
@@ -158,6 +160,7 @@ class MappingLibrary:
             elif any(problem.severity == "error" for problem in problems) and name in self._compiled:
                 fresh[name] = self._compiled[name]
         self._compiled, self._sources = fresh, sources
+        forget_parsed()
         return found
 
     # -- reading -------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 __all__ = ["Captured", "Line", "Writer"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
+    """``depth`` is counted from the block it is collected in, and grows as that one is put into another."""
+
     depth: int
     text: str
     rule: int
@@ -122,9 +124,17 @@ class Writer:
             self._known.pop()
             self._lines, self._depth, self.risky = lines, depth, risky
 
+    def _move(self, lines: list[Line], deeper: int = 0) -> None:
+        """Put collected lines here; they are not copied, for each is moved as often as blocks are nested, and put in one place only."""
+        deeper += self._depth
+        if deeper:
+            for line in lines:
+                line.depth += deeper
+        self._lines += lines
+
     def splice(self, captured: Captured, *, share: bool = False) -> None:
-        """Write captured lines here; ``share`` when they run whenever what follows runs."""
-        self._lines.extend(Line(line.depth + self._depth, line.text, line.rule) for line in captured.lines)
+        """Write captured lines here, once; ``share`` when they run whenever what follows runs."""
+        self._move(captured.lines)
         self.risky = self.risky or captured.risky
         if share:
             self._known[-1].update(captured.known)
@@ -154,9 +164,9 @@ class Writer:
                 yield
             finally:
                 self._loops.pop()
-        self._lines.extend(Line(line.depth + self._depth, line.text, line.rule) for line in loop.before)
+        self._move(loop.before)
         self.line(header if isinstance(header, str) else header("\n".join(line.text for line in body.lines)))
-        self._lines.extend(Line(line.depth + self._depth + 1, line.text, line.rule) for line in body.lines)
+        self._move(body.lines, 1)
         self.risky = self.risky or body.risky
 
     def result(self) -> list[Line]:

@@ -20,7 +20,17 @@ from hub.people.book import Book, Person
 from hub.people.errors import LoginRefused, PeopleError
 from hub.people.loginlog import LoginLog
 from hub.people.passwords import ITERATIONS, Passwords, check_password, temporary_password
-from hub.people.rights import EVERYTHING, RIGHTS, ROLES, Labelled, Principal, Scope, rights_of, role_names
+from hub.people.rights import (
+    EVERYTHING,
+    RIGHTS,
+    ROLES,
+    TOKEN_ACTOR,
+    Labelled,
+    Principal,
+    Scope,
+    rights_of,
+    role_names,
+)
 from hub.people.schema import SCHEMA
 from hub.people.sealing import Sealing
 from hub.people.sessions import Session, Sessions
@@ -34,7 +44,6 @@ T = TypeVar("T")
 
 #: Passwords that may wait to be looked at; beyond, logins are told to come back.
 MOST_WAITING = 16
-TOKEN_ACTOR = "token"  # noqa: S105 - the name of the hub's own service account
 
 
 class Records:

@@ -9,8 +9,20 @@ from typing import Protocol
 
 from hub.i18n import t
 
-__all__ = ["APPROVABLE", "EVERYTHING", "RIGHTS", "ROLES", "Labelled", "Principal", "Scope", "rights_of", "role_names"]
+__all__ = [
+    "APPROVABLE",
+    "EVERYTHING",
+    "RIGHTS",
+    "ROLES",
+    "TOKEN_ACTOR",
+    "Labelled",
+    "Principal",
+    "Scope",
+    "rights_of",
+    "role_names",
+]
 
+TOKEN_ACTOR = "token"  # noqa: S105 - the name of the hub's own service account
 #: Right -> what it allows, in English and Chinese. Every operation of the admin API names one of them.
 RIGHTS: dict[str, tuple[str, str]] = {
     "self": ("what concerns oneself: session, password, second factor, tokens", "本人事项：会话、口令、双因子、令牌"),

@@ -6,14 +6,16 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hub.crypto import provider, sm3_hex
+from hub.crypto.digests import sm3, sm3_hex
 from hub.i18n import t
-from hub.people.book import Book, Person
-from hub.people.config import SessionsConfig
 from hub.people.errors import PeopleError
 from hub.people.rights import RIGHTS
+
+if TYPE_CHECKING:
+    from hub.people.book import Book, Person
+    from hub.people.config import SessionsConfig
 
 __all__ = ["API_PREFIX", "CODE_TRIES", "SESSION_PREFIX", "Session", "Sessions", "State", "csrf_of"]
 
@@ -78,7 +80,7 @@ class Session:
 
 def _hash(token: str) -> bytes:
     """256 random bits need no slow hash."""
-    return provider().sm3(token.encode("utf-8", "surrogatepass"))
+    return sm3(token.encode("utf-8", "surrogatepass"))
 
 
 def csrf_of(token: str) -> str:

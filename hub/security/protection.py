@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hub.crypto import CryptoError
+from hub.crypto.errors import CryptoError
 from hub.errors import HubError, PermanentError, TransientError
 from hub.i18n import t
 from hub.logs import get_logger

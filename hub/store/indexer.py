@@ -10,7 +10,6 @@ happens when the hub dies, however it dies. Business keys always come first; fre
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import signal
@@ -23,8 +22,6 @@ from pathlib import Path
 
 import apsw
 
-import hub
-from hub.child_process import ChildProcess
 from hub.store.derived import BROKEN, SegmentUnreadable, drop, newest, read_segment
 from hub.store.keys import BATCH, KeyWriter
 from hub.store.sealer import Sealer
@@ -32,7 +29,7 @@ from hub.store.segment import Connections, SegmentFile, list_segments
 from hub.store.text import TextWriter
 from hub.store.values import Values
 
-__all__ = ["TEXT_MESSAGES", "FolderIndexer", "IndexerProcess", "index_now", "main"]
+__all__ = ["TEXT_MESSAGES", "FolderIndexer", "index_now", "main"]
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +47,6 @@ _WAIT_S = 0.5
 _REST = 6.0
 _POURING_S = 1.0
 _NICE = 10
-_STOP_S = 10.0
-_HEALTHY_S = 60.0
-_LONGEST_PAUSE_S = 60.0
-_LINE_LIMIT = 64 << 10
 
 
 class FolderIndexer:
@@ -306,97 +299,6 @@ def _wait_for_end(stop: threading.Event) -> None:
         while os.read(0, 4096):
             pass
     stop.set()
-
-
-class IndexerProcess:
-    """The indexer of a hub: started with it, ended with it, and started again when it dies."""
-
-    def __init__(
-        self,
-        folders: Sequence[Path],
-        *,
-        text: bool = True,
-        text_messages: int = TEXT_MESSAGES,
-        pause: float = 1.0,
-        config_file: Path | None = None,
-    ) -> None:
-        self._arguments = [part for folder in folders for part in ("--folder", str(folder))]
-        self._arguments += ["--text-messages", str(text_messages)] + ([] if text else ["--no-text"])
-        if config_file is not None:
-            self._arguments += ["--config", str(config_file)]
-        self._pause = pause  # seconds before the first restart; doubles while it keeps dying
-        self._task: asyncio.Task[None] | None = None
-        self._process: ChildProcess | None = None
-        self.restarts = 0
-
-    @property
-    def pid(self) -> int:
-        """Process id, 0 while there is none."""
-        return self._process.pid if self._process is not None and self._process.running else 0
-
-    async def start(self) -> None:
-        """Start it. When that fails, it is tried again in the background: searching works without, only slower."""
-        if self._task is None:
-            await self._spawn()
-            self._task = asyncio.create_task(self._watch(), name="indexer")
-
-    async def stop(self) -> None:
-        """End it and wait until it has gone."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.close_input()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-    async def _spawn(self) -> None:
-        path = os.pathsep.join(filter(None, [str(Path(hub.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
-        try:
-            self._process = await ChildProcess.start(
-                # -P: a file of the working folder must not stand in for a module
-                [sys.executable, "-P", "-m", "hub.store.indexer", *self._arguments],
-                reads="stderr",
-                limit=_LINE_LIMIT,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        except OSError as error:
-            self._process = None
-            log.error("the indexer can't be started: %s", error)
-
-    async def _watch(self) -> None:
-        pause = self._pause
-        while True:
-            started = time.monotonic()
-            if self._process is not None:
-                await self._relay(self._process)
-                status = await self._process.wait()
-                log.error("the indexer ended with status %s; it is started again", status)
-            if time.monotonic() - started > _HEALTHY_S:
-                pause = self._pause
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-            await self._spawn()
-            self.restarts += 1
-
-    @staticmethod
-    async def _relay(process: ChildProcess) -> None:
-        """Write what the process says on standard error to the log until it ends."""
-        while True:
-            try:
-                line = await process.lines.readline()
-            except ValueError:  # a line longer than the limit: asyncio has dropped it
-                continue
-            if not line:
-                return
-            log.warning("indexer: %s", line.decode(errors="replace").rstrip())
 
 
 if __name__ == "__main__":

@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cryptography.exceptions import InvalidTag
-
 from hub.errors import StoreCorrupt
 from hub.i18n import t
 from hub.store.files import sync_folder
-from hub.store.sealer import Aead, Sealer, no_keys, tampered
+from hub.store.sealer import Aead, Sealer, no_keys, not_authentic, tampered
 
 __all__ = ["PIECE", "FileReader", "FileWriter", "sealed_size"]
 
@@ -217,7 +215,7 @@ class FileReader:
         nonce = self._prefix + number.to_bytes(4, "big") + (_LAST if last else _MORE)
         try:
             plain = self._cipher.decrypt(nonce, self._exactly(length), self._context)
-        except InvalidTag as error:
+        except not_authentic() as error:
             raise tampered(self.path.name) from error
         self._piece = (number, plain)
         return plain

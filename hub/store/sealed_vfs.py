@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from cryptography.exceptions import InvalidTag
 
-from hub.store.sealer import Aead, Suite
+from hub.store.sealer import Aead, Suite, not_authentic
 
 __all__ = ["PAGE", "is_sealed", "vfs_of"]
 
@@ -115,7 +114,7 @@ class SealedFile(apsw.VFSFile):
                 return None
             try:
                 return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], self._kind + number.to_bytes(8, "big"))
-            except InvalidTag:
+            except not_authentic():
                 if not left:
                     raise apsw.CorruptError("a sealed index was altered, or its key is another") from None
         return None

@@ -16,17 +16,15 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hub.errors import HubError, StoreCorrupt
 from hub.i18n import t
-from hub.keys.ring import DataKeys
 
-__all__ = ["Aead", "Algorithm", "Sealer", "Suite", "finished", "no_keys", "suite_of", "tampered"]
+if TYPE_CHECKING:
+    from hub.keys.ring import DataKeys
+
+__all__ = ["Aead", "Algorithm", "Sealer", "Suite", "finished", "no_keys", "not_authentic", "suite_of", "tampered"]
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +43,6 @@ class Aead(Protocol):
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes: ...
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes: ...
-
-
-class _Sm4Gcm:
-    """SM4-GCM in the shape of ``AESGCM``."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: bytes) -> None:
-        self._key = algorithms.SM4(key[:16])
-
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes:
-        run = Cipher(self._key, modes.GCM(nonce)).encryptor()
-        run.authenticate_additional_data(associated_data)
-        return run.update(data) + run.finalize() + run.tag
-
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes:
-        run = Cipher(self._key, modes.GCM(nonce, data[-_TAG:])).decryptor()
-        run.authenticate_additional_data(associated_data)
-        return run.update(data[:-_TAG]) + run.finalize()
 
 
 class Suite:
@@ -96,9 +75,31 @@ def finished(keyed: hmac.HMAC, data: bytes) -> bytes:
     return copy.digest()
 
 
+# The ciphers are loaded by the first value that is sealed or opened: a store that is not encrypted does without 8 MB in each process.
+
+
+def _aes_gcm(key: bytes) -> Aead:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
+
+
+def _sm4_gcm(key: bytes) -> Aead:
+    from hub.store.sm4_gcm import Sm4Gcm
+
+    return Sm4Gcm(key)
+
+
+def not_authentic() -> type[Exception]:
+    """What a cipher raises for data that does not open."""
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag
+
+
 _SUITES: dict[str, Suite] = {
-    "aes-256-gcm": Suite(0xA1, AESGCM, "sha256"),
-    "sm4-gcm": Suite(0xA4, _Sm4Gcm, "sm3"),
+    "aes-256-gcm": Suite(0xA1, _aes_gcm, "sha256"),
+    "sm4-gcm": Suite(0xA4, _sm4_gcm, "sm3"),
 }
 _BY_FORM = {suite.form: suite for suite in _SUITES.values()}
 
@@ -211,7 +212,7 @@ class Sealer:
             cipher = self._ciphers.get((form, version, scope)) or self._cipher(suite, version, scope)
             head = sealed[: _HEAD.size]
             return cipher.decrypt(sealed[_HEAD.size : at], sealed[at:], head + place + row_id.to_bytes(8, "big"))
-        except (struct.error, KeyError, InvalidTag, ValueError) as error:
+        except (struct.error, KeyError, ValueError, not_authentic()) as error:
             raise tampered(f"{place.decode()} {row_id}") from error
 
     def _begin(self, scope: int) -> tuple[Aead, bytes]:

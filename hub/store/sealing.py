@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub.contract import HubConfig
-from hub.keys.opened import key_store
 from hub.keys.ring import DataKeys
 from hub.store.sealer import Sealer
 
@@ -25,6 +24,8 @@ class _LaterKeys:
 
     def _keys(self) -> DataKeys:
         if self._found is None:
+            from hub.keys.opened import key_store  # most stores are not encrypted
+
             self._found = key_store(self._config.keys, self._base).data_keys(PURPOSE)
         return self._found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
@@ -19,7 +19,9 @@ from hub.store.sealed_file import FileReader
 from hub.store.sealed_vfs import vfs_of
 from hub.store.sealer import Sealer, no_keys, suite_of, tampered
 from hub.store.sql import scalar
-from hub.store.tokens import Tokens
+
+if TYPE_CHECKING:
+    from hub.store.tokens import Tokens
 
 __all__ = ["CLAIM_ABOVE", "IN_FILE", "LASTING_KEY", "SEALED", "BodyMissing", "Values"]
 
@@ -89,6 +91,8 @@ class Values:
     def _use(self, keys: bytes) -> _Lasting:
         if len(keys) != 1 + _TOKEN_KEY + _INDEX_KEY:
             raise tampered(_LASTING_PLACE.decode())
+        from hub.store.tokens import Tokens  # with its ciphers, for encrypted stores alone
+
         suite = suite_of(keys[0])
         tokens = Tokens(keys[1 : 1 + _TOKEN_KEY], sm4=suite is suite_of(0xA4))
         self._lasting = _Lasting(tokens, vfs_of(keys[1 + _TOKEN_KEY :], suite))

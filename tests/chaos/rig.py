@@ -362,7 +362,9 @@ class HubProcess:
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if f"{self.site.folder}/" in words and ("hub.cli run" in words or "hub.store.indexer" in words):
+            if f"{self.site.folder}/" in words and any(
+                program in words for program in ("hub.cli run", "hub.run_worker", "hub.store.indexer")
+            ):
                 found[int(entry.name)] = words
         return found
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hub.crypto.base import Provider
 from hub.crypto.gmssl import GmsslProvider
 from hub.crypto.openssl import OpenSslProvider
-from hub.crypto.provider import Provider
 
 _PROVIDERS: dict[str, Provider] = {"openssl": OpenSslProvider(), "gmssl": GmsslProvider()}
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.crypto import Sm2PrivateKey
+from hub.crypto.base import Provider
 from hub.crypto.curve import N
 from hub.crypto.gmssl import GmsslProvider
 from hub.crypto.openssl import OpenSslProvider
-from hub.crypto.provider import Provider
 
 FAST, PURE = OpenSslProvider(), GmsslProvider()
 PAIRS: list[tuple[Provider, Provider]] = [(FAST, PURE), (PURE, FAST)]

@@ -49,7 +49,9 @@ def told(walk: Walk) -> dict[tuple[Any, ...], Any]:
     for made in walk.made:
         if made.state == "written":
             found |= {(made.output, *path): value for path, value in leaves(made.value, made.spot)}
-    return found
+    # An empty list of an include, which a later rule has filled.
+    filled = {path[:depth] for path in found for depth in range(1, len(path))}
+    return {path: value for path, value in found.items() if value not in ([], {}) or path not in filled}
 
 
 def agree(bench: Workbench, name: str, one: Input) -> None:

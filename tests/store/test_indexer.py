@@ -18,7 +18,8 @@ import hub.store.indexer as indexer_module
 from hub.message import DeliveryState
 from hub.store.base import MessageQuery
 from hub.store.derived import marker_of
-from hub.store.indexer import FolderIndexer, IndexerProcess, index_now
+from hub.store.indexer import FolderIndexer, index_now
+from hub.store.indexer_process import IndexerProcess
 from hub.store.search import index_lag, run_search
 from hub.store.segment import list_segments, segment_path
 from tests.store.conftest import SqliteOpener
@@ -355,7 +356,7 @@ def test_deliveries_made_by_operators_are_noted_once_they_are_old_enough(tmp_pat
 
 
 def test_it_loads_nothing_it_does_not_need() -> None:
-    code = "import sys, hub.store.indexer; print([m for m in ('pydantic', 'aiohttp', 'yaml', 'hub.contract') if m in sys.modules])"
+    code = "import sys, hub.store.indexer; print([m for m in ('pydantic', 'aiohttp', 'yaml', 'hub.contract', 'cryptography', 'asyncio') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

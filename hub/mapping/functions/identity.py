@@ -17,8 +17,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-
+from hub.crypto.digests import sm3_hex
 from hub.i18n import t
 from hub.mapping.functions.base import Registry, text_of
 from hub.mapping.runtime import FunctionError, is_absent, plain_text
@@ -152,9 +151,7 @@ def digest(value: Any, algorithm: Any = "sha256") -> Any:
     if algorithm == "sha256":
         return hashlib.sha256(raw).hexdigest()
     if algorithm == "sm3":
-        sm3 = hashes.Hash(hashes.SM3())
-        sm3.update(raw)
-        return sm3.finalize().hex()
+        return sm3_hex(raw)
     raise FunctionError(t("hash: the algorithm is 'sha256' or 'sm3'", "hash：算法须为 'sha256' 或 'sm3'"))
 
 
