@@ -96,6 +96,10 @@ class _OnDemand(Adapter):
         return self._adapter.reads_source
 
     @property
+    def alone(self) -> bool:  # type: ignore[override]  # as above
+        return self._adapter.alone
+
+    @property
     def protects(self) -> tuple[Literal["in", "out"], ...]:  # type: ignore[override]  # as above
         return self._adapter.protects
 

@@ -23,12 +23,12 @@ from hub.logs import get_logger
 from hub.masking import mask_text
 from hub.message import Outcome
 
-__all__ = ["PollingReceiver", "Run"]
+__all__ = ["LAST", "PollingReceiver", "Run"]
 
 log = get_logger(__name__)
 
 #: Name of the mark that says when the last run by cron began.
-_LAST = "last run"
+LAST = "last run"
 #: Longest time without a look at the clock: somebody may set it.
 _LOOK_S = 30.0
 #: Pauses after runs that failed, seconds: doubled from the first up to the longest.
@@ -69,6 +69,8 @@ class PollingReceiver(Receiver):
 
     #: Time between runs where the schedule says nothing, seconds.
     default_every = 60.0
+    #: Whether :meth:`read` keeps the mark of a run by cron itself, in one commit with what it takes.
+    keeps_last = False
 
     def __init__(self, bound: Bound, intake: IntakePort, schedule: Schedule) -> None:
         self.bound = bound
@@ -81,6 +83,8 @@ class PollingReceiver(Receiver):
         self._runs: deque[Run] = deque(maxlen=_SHOWN)
         self._next: float | None = None
         self._failures = 0
+        self._made = 0
+        self._known_last: float | None = None  # when the run before this start began
 
     # -- for adapters --------------------------------------------------------------------------------------------
 
@@ -149,13 +153,14 @@ class PollingReceiver(Receiver):
             if self._next is None
             else datetime.fromtimestamp(self._next, UTC).isoformat(timespec="seconds"),
             "failures_in_a_row": self._failures,
+            "runs_made": self._made,
             "runs": [run.as_dict() for run in reversed(self._runs)],
         }
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     async def _loop(self) -> None:
-        last = await self._last_run()
+        last = self._known_last = await self._last_run()
         while not self._stopping:
             reason = await self._wait(last)
             if self._stopping:
@@ -169,7 +174,7 @@ class PollingReceiver(Receiver):
         if not self._schedule.cron:
             return None
         try:
-            mark = await self.intake.mark(self.bound, _LAST)
+            mark = await self.intake.mark(self.bound, LAST)
             return float(mark) if mark else None
         except (HubError, ValueError):
             return None
@@ -204,8 +209,8 @@ class PollingReceiver(Receiver):
         began = time.monotonic()
         failure: HubError | None = None
         try:
-            if self._schedule.cron:
-                await self.take(run, [], f"{run.started:.3f}", _LAST)
+            if self._schedule.cron and not self.keeps_last:
+                await self.take(run, [], f"{run.started:.3f}", LAST)
             await self.read(run)
             self._failures = 0
         except asyncio.CancelledError:
@@ -222,6 +227,7 @@ class PollingReceiver(Receiver):
             run.took = time.monotonic() - began
             self._run = None
             self._runs.append(run)
+            self._made += 1
         if failure is not None:
             self._failures += 1
             run.error = mask_text(failure.text)

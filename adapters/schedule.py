@@ -111,6 +111,27 @@ class Schedule(BaseModel):
             wanted = min(window.next_begin(when).timestamp() for window in self._windows)
         return wanted + delay
 
+    def moments(self, since: float | None, until: float, most: int) -> tuple[list[float], bool]:
+        """The times of ``cron`` after ``since`` and up to ``until`` (Unix seconds), oldest first; the last ``most`` and whether there are more.
+
+        Only the last where nothing is made up for (``missed: skip``), where no earlier run is known, and where the clock was set back.
+        """
+        alone = since is None or since >= until or self.missed == "skip"
+        found: list[float] = []
+        after = datetime.fromtimestamp(int(until) + 1, self._zone)
+        for number, when in enumerate(CronSim(self.cron, after, reverse=True)):
+            moment = when.timestamp()
+            if (not alone and since is not None and moment <= since) or number >= _TRIES:
+                break
+            if self._windows and not any(window.holds(when) for window in self._windows):
+                continue
+            if len(found) == most:
+                return found[::-1], True
+            found.append(moment)
+            if alone:
+                break
+        return found[::-1], False
+
     def _next_cron(self, after: datetime) -> datetime | None:
         for number, found in enumerate(CronSim(self.cron, after)):
             if not self._windows or any(window.holds(found) for window in self._windows):

@@ -9,14 +9,19 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from adapters.polling import PollingReceiver, Run
+from adapters.polling import LAST, PollingReceiver, Run
 from adapters.schedule import Schedule
 from hub.api import Adapter, Bound, IntakePort, Item, Receiver
 from hub.i18n import t
+from hub.logs import get_logger
 
 __all__ = ["TimerAdapter", "TimerListen"]
 
+log = get_logger(__name__)
+
 _OWN = ("time", "day", "yesterday")
+#: Times made up for after the hub was not running, the last ones.
+_MOST = 100
 
 
 class TimerListen(BaseModel):
@@ -44,7 +49,9 @@ class TimerListen(BaseModel):
 
 
 class TimerReceiver(PollingReceiver):
-    """Each run is one message; the minute of a cron line, or the moment, is its number, so that it counts once."""
+    """Each time of a cron line is one message, numbered by its minute, so that it counts once; any other run is one as well."""
+
+    keeps_last = True
 
     def __init__(self, bound: Bound, intake: IntakePort) -> None:
         options = bound.options
@@ -58,16 +65,28 @@ class TimerReceiver(PollingReceiver):
         return "timer"
 
     async def read(self, run: Run) -> None:
-        when = datetime.fromtimestamp(run.started, self._zone)
-        by_cron = self._options.schedule.cron and run.reason != "manual"
-        number = when.strftime("%Y%m%d%H%M") if by_cron else when.isoformat(timespec="milliseconds")
+        schedule = self._options.schedule
+        if not schedule.cron or run.reason == "manual":
+            when = datetime.fromtimestamp(run.started, self._zone)
+            await self.take(run, [self._item(when, when.isoformat(timespec="milliseconds"))])
+            return
+        moments, more = schedule.moments(self._known_last, run.started, _MOST)
+        if more:
+            log.warning("%s: only the last %d of the times that went by are made up for", self.bound.place, _MOST)
+        times = [datetime.fromtimestamp(moment, self._zone) for moment in moments]
+        items = [self._item(when, when.strftime("%Y%m%d%H%M")) for when in times]
+        # One commit: a crash must not leave a time that counts as done and a message that was never made.
+        await self.take(run, items, f"{run.started:.3f}", LAST)
+        self._known_last = run.started
+
+    def _item(self, when: datetime, number: str) -> Item:
         content = {
             "time": when.isoformat(timespec="seconds"),
             "day": when.date().isoformat(),
             "yesterday": (when.date() - timedelta(days=1)).isoformat(),
             **self._options.message,
         }
-        await self.take(run, [Item(orjson.dumps(content), control_id=number)])
+        return Item(orjson.dumps(content), control_id=number)
 
     async def probe(self) -> str:
         return t("the clock needs no connection", "定时器无需连接")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adapters.cmpp.options import CmppConnect, CmppListen
 from adapters.cmpp.receiver import CmppReceiver
 from adapters.cmpp.registry import Registry
 from adapters.cmpp.sender import CmppSender
 from hub.api import Adapter, Bound, HubError, IntakePort, Receiver, Sender
 from hub.i18n import t
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["CmppAdapter"]
 
@@ -38,3 +43,8 @@ class CmppAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return CmppSender(bound, self._registry)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.cmpp.counterpart import CmppCounterpart  # a hub that runs needs none
+
+        return CmppCounterpart()

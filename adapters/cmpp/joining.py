@@ -81,6 +81,8 @@ class Joiner:
                 receipt = await self._add(deliver, piece)
             except HubError as error:
                 receipt = Receipt(Outcome.REFUSED, error=error)
+            except Exception:  # a mistake here: this part comes again, and the others must not wait for it for ever
+                log.exception("%s: a part of a long message can't be kept", self._bound.place)
             finally:
                 done(receipt)
 
@@ -92,8 +94,11 @@ class Joiner:
             except HubError as error:
                 log.warning("%s: parts of long messages can't be read: %s", self._bound.place, error.text)
                 await asyncio.sleep(_AGAIN_S)
-        found = orjson.loads(kept) if kept else {}
-        self._groups, self._gone = found.get("groups", {}), found.get("gone", [])
+        try:
+            found = orjson.loads(kept) if kept else {}
+            self._groups, self._gone = found.get("groups", {}), found.get("gone", [])
+        except (orjson.JSONDecodeError, AttributeError):
+            log.error("%s: kept parts of long messages are no such thing; they are left out", self._bound.place)
 
     async def _add(self, deliver: Deliver, piece: Piece) -> Receipt:
         if piece.total > _MOST_PARTS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adapters.fhir.facade import Facades
 from adapters.fhir.options import FhirConnect, FhirListen, FhirPoll
 from adapters.fhir.poll import FhirPollReceiver
@@ -9,6 +11,9 @@ from adapters.fhir.receiver import FhirReceiver
 from adapters.fhir.sender import FhirSender
 from adapters.http.server import ServerPool
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["FhirAdapter", "FhirPollAdapter"]
 
@@ -33,6 +38,11 @@ class FhirAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return FhirSender(bound)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.fhir.counterpart import FhirCounterpart  # a hub that runs needs none
+
+        return FhirCounterpart()
 
 
 class FhirPollAdapter(Adapter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from adapters.files.backend import Backend
 from adapters.files.ftp import FtpFiles
@@ -25,6 +25,9 @@ from adapters.files.sftp import SftpFiles
 from adapters.tls import client_context
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
 
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
+
 __all__ = ["FileAdapter", "FtpAdapter", "SftpAdapter"]
 
 Connect = Callable[[], Backend]
@@ -43,6 +46,11 @@ class FileAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return FilesSender(bound, *_local(cast(FileConnect, bound.options)))
+
+    def counterpart(self) -> Counterpart:
+        from adapters.files.counterpart import FileCounterpart  # a hub that runs needs none
+
+        return FileCounterpart()
 
 
 class FtpAdapter(Adapter):

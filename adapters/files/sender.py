@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from adapters.files.backend import BLOCK, AlreadyThere, Backend, FileMissing, check_path, parent_of, shown
+from adapters.files.backend import BLOCK, AlreadyThere, Backend, FileMissing, check_path, parent_of, shown, unreachable
 from adapters.files.naming import MissingVariable, Template, fields_of, safe
 from adapters.files.options import Writing
 from hub.api import Bound, Outgoing, PermanentError, Reply, Sender, SendError, TransientError, UnreachableError
@@ -88,6 +88,11 @@ class FilesSender(Sender):
             if not connected:
                 raise UnreachableError(text, code="file.timeout") from None
             raise TransientError(text, code="file.timeout") from None
+        except FileMissing as error:
+            # The folder was taken away, or is no longer mounted, since the connection was made: the message is not at fault.
+            self._failures += 1
+            self._made.clear()
+            raise unreachable(self._address, error.text) from error
         except SendError:
             self._failures += 1
             self._made.clear()

@@ -16,6 +16,7 @@ from adapters.http.played_source import PlayedSource
 from adapters.http.poll_options import HttpPoll
 from adapters.http.replies import ReplyBody
 from adapters.http.sender import HttpSender
+from adapters.http.server_options import InboundAuth
 from hub.api import Bound, HubError, Outgoing, Problem
 from hub.i18n import t
 from hub.simulator.behaviour import Behaviour
@@ -24,7 +25,7 @@ from hub.simulator.counterpart import Counterpart, Listening
 from hub.simulator.party import Party
 from hub.simulator.side import Side
 
-__all__ = ["HttpCounterpart"]
+__all__ = ["HttpCounterpart", "shown_to"]
 
 _TIMEOUT = 60.0
 _PLACE = re.compile(r"\{\w+\}")
@@ -93,18 +94,21 @@ def _calling(side: Side, listen: HttpListen, to: str, options: Mapping[str, Any]
     }
     if listen.tls is not None:
         call["tls"] = {"verify": False}  # what is asked is the hub under test, which may have made its own certificate
-    if listen.auth.type == "caller":
-        call["auth"] = _credential_of_caller(options)
-    elif listen.auth.type != "none":
-        secret = listen.auth.secret.get_secret_value()
-        call["auth"] = {
-            "type": listen.auth.type,
-            "user": listen.auth.user,
-            "secret": f"{secret}-wrong" if kind == "unauthorised" else secret,
-            "header": listen.auth.header,
-        }
+    if (auth := shown_to(listen.auth, options, kind)) is not None:
+        call["auth"] = auth
     checked = HttpConnect.model_validate(call)
     return replace(side.bound, options=checked, protection=protection, checks=None)
+
+
+def shown_to(auth: InboundAuth, options: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+    """The credentials a listener of the hub asks for; ``kind`` of a behaviour: unauthorised shows wrong ones."""
+    if auth.type == "caller":
+        return _credential_of_caller(options)
+    if auth.type == "none":
+        return None
+    secret = auth.secret.get_secret_value()
+    shown = f"{secret}-wrong" if kind == "unauthorised" else secret
+    return {"type": auth.type, "user": auth.user, "secret": shown, "header": auth.header}
 
 
 def _credential_of_caller(options: Mapping[str, Any]) -> dict[str, Any]:

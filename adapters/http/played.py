@@ -101,6 +101,10 @@ class PlayedInterface:
                 raise Unfit(
                     "http.query", t(f"query parameter {name} is not as agreed", f"查询参数 {name} 不符合约定"), 1
                 )
+        self.check_media(request, facts)
+
+    def check_media(self, request: web.BaseRequest, facts: Facts) -> None:
+        """Raises :class:`Unfit` for a body of another type than the hub writes."""
         media = facts.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.side.bodiless and media != self.media:
             raise Unfit("http.content_type", t(f"the body is {media or '-'}", f"正文类型为 {media or '-'}"), 1)

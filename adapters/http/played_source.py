@@ -72,7 +72,7 @@ class PlayedSource(PlayedInterface, Source):
         except orjson.JSONDecodeError:
             tree = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)) if self._poll.form else None
         if not isinstance(tree, dict):
-            raise Unfit("json.syntax", t("the body is not what the contract sends", "请求正文与契约不符"), 3)
+            raise Unfit("json.invalid", t("the body is not what the contract sends", "请求正文与契约不符"), 3)
         for path, text in _leaves(self._poll.body, ()):
             given = _at(tree, path)
             if not _PLACE.search(str(text)) and str(given) != str(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 from aiohttp import web
@@ -23,11 +23,13 @@ from adapters.http.protected import opened_params, refusal_of, sealed_answer, wi
 from adapters.http.replies import own_answer, own_refusal
 from adapters.http.server import ServerPool
 from adapters.http.service import HttpService, logged
-from adapters.http.token_endpoint import TokenService
 from hub.api import Bound, IntakePort, Protection, Receipt, Refused
 from hub.i18n import t
 from hub.ids import id_text
 from hub.masking import mask_text
+
+if TYPE_CHECKING:
+    from adapters.http.token_endpoint import TokenService
 
 __all__ = ["HttpReceiver"]
 
@@ -39,9 +41,11 @@ class HttpReceiver(HttpService):
         self._options = options = cast(HttpListen, bound.options)
         super().__init__(bound, intake, servers, options, options.methods, options.content_types)
         door = self._gate.door
-        self._tokens = (
-            TokenService(bound, intake, options, options.token, door) if options.token is not None and door else None
-        )
+        self._tokens: TokenService | None = None
+        if options.token is not None and door:
+            from adapters.http.token_endpoint import TokenService  # with JWT and certificates; most listeners have none
+
+            self._tokens = TokenService(bound, intake, options, options.token, door)
         self._replies = options.replies
         self._reply_headers = {"Content-Type": bound.codec.content_type, **SERVER}
         self._json_headers = {"Content-Type": "application/json", **SERVER}

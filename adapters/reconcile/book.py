@@ -6,6 +6,7 @@ number and day are not, they are looked up.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -67,9 +68,11 @@ class Book:
 
     def __init__(self, data: Path, name: str) -> None:
         self.path = data / _FOLDER / f"{name}.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sealer = file_sealer(data)
         self._lock = threading.Lock()
+        # Made before SQLite does, for the hub's user alone; SQLite gives -wal and -shm the same rights.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=_BUSY_S)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")

@@ -17,6 +17,7 @@ __all__ = ["Batch", "Comparison", "Entry", "Listing", "read_request"]
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOST = 1_000_000  # entries of one message, as rows of a table
 _TEXT = 200
+_DETAILS = 16 << 10  # bytes: they stand in every report with a difference
 #: Beyond what any account holds in fen, and exact in every language that may read the report.
 _AMOUNT = 2**53
 
@@ -99,6 +100,12 @@ def _entry(row: Any, place: str, day: str) -> Entry:
     details = row.get("details") or {}
     if not isinstance(details, dict):
         raise _wrong(f"{place}.details", t("an object is wanted", "应为对象"))
+    try:
+        size = len(orjson.dumps(details))
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        size = _DETAILS + 1
+    if size > _DETAILS:
+        raise _wrong(f"{place}.details", t(f"too large, at most {_DETAILS} bytes", f"过大，至多 {_DETAILS} 字节"))
     return Entry(
         kind=_text(row.get("kind", "payment"), f"{place}.kind"),
         key=_text(row.get("key"), f"{place}.key"),

@@ -15,7 +15,7 @@ from adapters.reconcile.book import Book
 from adapters.reconcile.comparing import compare
 from adapters.reconcile.entries import Batch, Listing, read_request
 from adapters.reconcile.options import ReconcileConnect
-from hub.api import Bound, HubError, Outgoing, Reply, Sender, TransientError
+from hub.api import Bound, HubError, Outgoing, Reply, Sender, SendError, TransientError
 from hub.i18n import t
 
 __all__ = ["ReconcileSender"]
@@ -71,6 +71,10 @@ class ReconcileSender(Sender):
         except (sqlite3.Error, OSError) as error:
             text = t(f"the book can't be used: {error}", f"账簿无法使用：{error}")
             raise TransientError(text, code="reconcile.book") from error
+        except SendError:
+            raise
+        except HubError as error:  # the keys can't be had just now
+            raise TransientError(error.text, code=error.code) from error
 
     def _listing(self, book: Book, request: Listing) -> Reply:
         entries = [

@@ -15,14 +15,15 @@ from hub.flows.decisions import FlowError, cancelled, completed, retried
 from hub.flows.definition import Definition
 from hub.flows.events import Arrived, Cancelled, Completed, Event, Outcome, Retried, Settled, Tick
 from hub.flows.model import Input, Step
+from hub.flows.packing import keepable
 from hub.flows.run import Run, Unpack
 from hub.flows.state import WAITING, Instance, Record
 from hub.i18n import t
 
 __all__ = ["FlowError", "advance", "begin"]
 
-#: Messages of one instance that are kept before they are waited for.
-_MOST_PARKED = 50
+#: Messages of one instance that are kept before they are waited for; and their bytes, which are written anew with each event.
+_MOST_PARKED, _MOST_PARKED_BYTES = 50, 4 << 20
 
 
 def begin(definition: Definition, instance_id: str, key: str, given: Input, arrived: Arrived, now: int) -> Outcome:
@@ -95,14 +96,17 @@ def _arrived(run: Run, event: Arrived) -> str:
     if any(step and run.meant(given, event) for step, given in run.definition.inputs()) and one.closing is None:
         if any(kept.get("event") == event.event for kept in one.parked):
             return "kept"
-        if len(one.parked) >= _MOST_PARKED:
+        pack = keepable(event.pack)
+        bytes_kept = sum(len(kept.get("raw", "")) for kept in (*one.parked, pack))
+        if len(one.parked) >= _MOST_PARKED or bytes_kept > _MOST_PARKED_BYTES:
+            many = len(one.parked)
             raise FlowError(
                 t(
-                    f"{_MOST_PARKED} messages wait already until the flow asks for them",
-                    f"已有 {_MOST_PARKED} 条消息等待流程接收",
+                    f"{many} messages wait already until the flow asks for them: there is no room for another",
+                    f"已有 {many} 条消息等待流程接收，无法再保存",
                 )
             )
-        one.parked.append({**event.pack, "event": event.event, "type": event.type, "message": event.message_id})
+        one.parked.append({**pack, "event": event.event, "type": event.type, "message": event.message_id})
         run.note("kept", text=event.type, message_id=event.message_id)
         return "kept"
     run.note("ignored", text=event.type, message_id=event.message_id)
@@ -159,6 +163,8 @@ def _settled(run: Run, event: Settled) -> str:
 def _sent(run: Run, step: Step, record: Record, event: Settled) -> None:
     send = step.send
     assert send is not None  # noqa: S101 - asked by the caller
+    if record.delivered:
+        return  # told already, and asked for again every few seconds while the later answer is awaited
     if not event.delivered and record.early is None:
         if record.state == "held" and record.code == event.code:
             return  # told already
@@ -176,6 +182,8 @@ def _sent(run: Run, step: Step, record: Record, event: Settled) -> None:
             codec = run.definition.codec_of(f"reply:{send.to}")
             found = run.values(send.reply, event.tree, codec, context)
         except HubError as error:
+            if record.state == "held" and record.code == error.code:
+                return  # told already
             run.to_undo(step, record.run, {})
             run.fail(step, error.code, error.text)
             return
@@ -244,5 +252,7 @@ def _deadline(run: Run) -> None:
         run.drop(here.id)
         run.jump(here, then.goto, None)
     elif then.do == "hold":
-        for _, record in run.live():
-            record.state, record.code, record.text = "held", "flow.deadline", text
+        for step, record in run.live():
+            if not run.definition.below(step.id):  # what is around others goes on when they do
+                record.state, record.due = "held", 0
+                record.code, record.text = "flow.deadline", text

@@ -121,7 +121,10 @@ class FlowDesk:
 
 def _definition(store: FlowStore, row: Row) -> Definition | None:
     stored = store.definition(row.instance.version)
-    return _read(*stored) if stored is not None else None
+    try:
+        return _read(*stored) if stored is not None else None
+    except (HubError, ValueError):  # accepted by an earlier version of the hub
+        return None
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hub.delivery.plan import OFF_LOOP_BYTES, decode_message
 from hub.errors import HubError
 from hub.flows.events import Settled
-from hub.flows.keeper import Fate, Incoming, Work
 from hub.flows.store import Outgoing
+from hub.flows.work import Fate, Incoming, Work
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.masking import mask_text
@@ -61,11 +61,27 @@ class Fates:
                 for message_id in chosen:
                     del self._asked[message_id]
                 try:
-                    await asyncio.gather(*(self._look_up(row) for row in await self._sent(chosen)))
+                    rows = await self._sent(chosen)
+                    found = await asyncio.gather(*(self._look_up(row) for row in rows), return_exceptions=True)
                 except Exception as error:
-                    (log.error if isinstance(error, HubError) else log.exception)("flows: %s", mask_text(str(error)))
+                    self._tell(error)
                     await asyncio.sleep(_AGAIN_S)
                     self._asked.update(dict.fromkeys(chosen))
+                    continue
+                failed = {row.message: wrong for row, wrong in zip(rows, found, strict=True) if wrong is not None}
+                for wrong in failed.values():
+                    self._tell(wrong)
+                if failed:  # the others do not wait for them
+                    asyncio.get_running_loop().call_later(_AGAIN_S, self._again, list(failed))
+
+    def _again(self, messages: Sequence[int]) -> None:
+        for message in messages:
+            self.look_at(message)
+
+    @staticmethod
+    def _tell(error: BaseException) -> None:
+        known = isinstance(error, HubError)
+        log.error("flows: %s", mask_text(str(error)), exc_info=None if known else error)
 
 
 async def fate_of(row: Outgoing, reader: StoreReader, deployment: Deployment) -> list[Work]:

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from hub.errors import HubError, StoreCorrupt
-from hub.flows.schema import SCHEMA, VERSION
+from hub.flows.schema import INDEXES, SCHEMA, VERSION
 from hub.i18n import t
 from hub.store.sealer import Sealer
 
@@ -61,6 +61,7 @@ class FlowFile:
             if not self.db.table_exists(None, "meta"):
                 self.db.execute(SCHEMA)
                 self.db.execute("INSERT INTO meta VALUES ('version', ?)", (VERSION,))
+            self.db.execute(INDEXES)
 
     def _check(self) -> None:
         version = self._one("SELECT value FROM meta WHERE name = 'version'")

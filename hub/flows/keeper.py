@@ -6,7 +6,7 @@ Runs in the thread that owns ``flows.db``. What is to be sent lies in the outbox
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -14,18 +14,19 @@ import apsw
 from hub.errors import HubError
 from hub.flows.core import advance, begin
 from hub.flows.definition import Definition
-from hub.flows.events import Arrived, Event, Outcome, Settled, Tick
+from hub.flows.events import Arrived, Event, Note, Outcome
 from hub.flows.model import Input
-from hub.flows.packing import packed, unpacked
+from hub.flows.packing import keepable, packed, unpacked
 from hub.flows.state import Instance
 from hub.flows.store import FlowStore, Row
+from hub.flows.work import Accepted, Fate, Incoming, Order, Told, Work
 from hub.i18n import t
 from hub.ids import id_text
 from hub.logs import get_logger
 from hub.mapping import Context
 from hub.masking import mask_text
 
-__all__ = ["Accepted", "Fate", "Incoming", "Keeper", "Order", "Told"]
+__all__ = ["Keeper"]
 
 log = get_logger(__name__)
 
@@ -33,55 +34,8 @@ log = get_logger(__name__)
 _MOST_DUE = 100
 #: What can't be done now though it is due is looked at again after so long, microseconds.
 _POSTPONED_US = 60_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message for a flow. ``decode`` reads bytes that were kept; ``answers``: control id of the flow's own message it answers."""
-
-    flow: str
-    place: str
-    type: str
-    message_id: int
-    raw: bytes
-    tree: Any
-    answers: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A message of the outbox is one of the hub now."""
-
-    seq: int
-    message_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of a message that was sent. ``final``: nothing more will be heard of it."""
-
-    settled: Settled
-    final: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a person wants."""
-
-    instance: int
-    event: Event
-
-
-Work = Incoming | Accepted | Fate | Order | Tick
-
-
-@dataclass(slots=True)
-class Told:
-    """What became of a piece of work."""
-
-    verdict: str = ""
-    instance: int = 0
-    error: HubError | None = None
+#: What ended instances of a flow stay whose definition can't be read any more, seconds: as long as by default.
+_KEEP_S = 180 * 86_400.0
 
 
 class Keeper:
@@ -132,7 +86,14 @@ class Keeper:
                 raise HubError(
                     t(f"there is no version {version} of the flow", f"没有流程版本 {version}"), code="flow.version"
                 )
-            found = self._versions[version] = Definition.read(*stored, self._codecs)
+            try:
+                found = self._versions[version] = Definition.read(*stored, self._codecs)
+            except ValueError as error:  # accepted by an earlier version of the hub
+                raise HubError(
+                    t(f"version {version} of the flow can't be read any more", f"流程版本 {version} 已无法读取"),
+                    code="flow.version",
+                    remedy=t("run the version of the hub that accepted it", "请使用曾接受该定义的枢纽版本"),
+                ) from error
         return found
 
     # -- work ----------------------------------------------------------------------------------------------------
@@ -174,8 +135,11 @@ class Keeper:
                     row = self.store.instance(number)
                     if row is not None:
                         self._advance(row, work)
-            except HubError as error:
-                log.error("flow instance %s: %s", id_text(number), mask_text(error.text))
+            except apsw.Error:
+                raise
+            except Exception as error:  # one that can't go on must not keep the timers of all others from passing
+                text = error.text if isinstance(error, HubError) else type(error).__name__
+                log.error("flow instance %s: %s", id_text(number), mask_text(text))
                 self.store.postpone(number, self._clock() + _POSTPONED_US)
         return Told("done")
 
@@ -202,14 +166,15 @@ class Keeper:
         if sent.state < 2 and work.settled.sent in row.instance.awaited():
             told = self._advance(row, work.settled)
             row = self.store.instance(row.id) or row
-        if work.final and work.settled.sent not in row.instance.awaited():
+        refused = sent.state == 0  # it never became a message; a further try is one of its own
+        if work.final and (refused or work.settled.sent not in row.instance.awaited()):
             self.store.mark_done(work.settled.sent)
         return told
 
     # -- messages ------------------------------------------------------------------------------------------------
 
     def _incoming(self, work: Incoming) -> Told:
-        event = f"{work.flow}:{id_text(work.message_id)}"
+        event = f"{work.flow}:{id_text(work.message_id)}" + (f".{work.part}" if work.part else "")
         known = self.store.seen(event)
         if known is not None:
             return Told("duplicate", known)
@@ -236,13 +201,17 @@ class Keeper:
                 if told.verdict != "ignored":
                     return told
         keys = self._keys(work, arrived)
+        unused: Told | None = None
         for key in keys:
             row = self.store.running(work.flow, key)
             if row is not None:
-                return self._advance(row, arrived)
-        started = self._start(work, arrived)
-        if started is not None:
-            return started
+                told = self._advance(row, arrived)
+                if told.verdict != "ignored":
+                    return told
+                unused = told
+        started = self._start(work, arrived)  # by another key it may be the start of one
+        if started is not None or unused is not None:
+            return started or unused  # type: ignore[return-value]  # one of them there is
         for key, waits in keys.items():
             row = self.store.latest(work.flow, key)
             if row is not None:
@@ -289,6 +258,8 @@ class Keeper:
             key = definition.key(given, arrived.tree, context)
             if not key:
                 raise HubError(t("the message has no business key", "消息没有业务键"), code="flow.key")
+            if self.store.running(definition.flow, key) is not None:
+                return None  # it was offered the message, and had no use for it
             return self._begin(definition, key, given, arrived, now)
         return None
 
@@ -297,14 +268,16 @@ class Keeper:
         outcome = begin(definition, id_text(number), key, given, arrived, now)
         self.store.keep_definition(definition.flow, definition.version, definition.raw, now)
         self._save(number, outcome)
-        for kept in self.store.take_early(definition.flow, key):
+        for kept in self.store.take_early(definition.flow, key, number):
             row = self.store.instance(number)
             if row is not None and row.instance.open:
                 try:
                     with self.store.part():
                         self._advance(row, self._unpack(kept))
                 except HubError as error:
-                    log.error("flow %s: what came early can't be taken: %s", definition.flow, error.text)
+                    log.error("flow %s: what came early can't be taken: %s", definition.flow, mask_text(error.text))
+                    refused = Note("refused", text=mask_text(error.text), message_id=int(kept.get("message", 0)))
+                    self.store.add_notes(number, [refused], now)
         return Told("started", number)
 
     def _early(self, work: Incoming, arrived: Arrived, key: str) -> Told:
@@ -313,7 +286,7 @@ class Keeper:
         if not early:
             raise HubError(t("no instance of the flow has this key", "没有此业务键的流程实例"), code="flow.unknown")
         until = self._clock() + int(early * 1e6)
-        pack = {**arrived.pack, "event": arrived.event, "type": arrived.type, "message": arrived.message_id}
+        pack = {**keepable(arrived.pack), "event": arrived.event, "type": arrived.type, "message": arrived.message_id}
         self.store.keep_early(work.flow, key, arrived.event, pack, until)
         return Told("early")
 
@@ -323,15 +296,27 @@ class Keeper:
     # -- housekeeping --------------------------------------------------------------------------------------------
 
     def clean(self) -> tuple[int, list[str]]:
-        """(instances removed, ids of messages that came early and nobody asked for)"""
+        """(instances removed, ids of messages that came early and nobody asked for): a part of them; to be called until there are none."""
         now = self._clock()
         removed = 0
         with self.store.transaction():
-            for flow, definition in self._current.items():
-                if definition.model.keep:
-                    removed += self.store.prune(flow, now - int(definition.model.keep * 1e6))
+            for flow in self.store.flows():
+                keep = self._keep(flow)
+                if keep:
+                    removed += self.store.prune(flow, now - int(keep * 1e6))
             unclaimed = [id_text(int(kept["message"])) for kept in self.store.expired(now)]
         return removed, unclaimed
+
+    def _keep(self, flow: str) -> float:
+        """How long ended instances stay, seconds; of a flow whose file is gone, what its last version said."""
+        definition = self._current.get(flow)
+        if definition is None:
+            raw = self.store.last_definition(flow)
+            try:
+                definition = Definition.read(flow, raw or b"", self._codecs)
+            except (HubError, ValueError):
+                return _KEEP_S
+        return definition.model.keep
 
 
 def _changed(before: Instance, after: Instance) -> bool:

@@ -10,8 +10,9 @@ from hub.api import Receipt
 from hub.errors import StoreBusy
 from hub.flows.definition import FLOW_SYSTEM, place_of
 from hub.flows.events import Settled, Tick
-from hub.flows.keeper import Accepted, Fate, Keeper, Work
+from hub.flows.keeper import Keeper
 from hub.flows.store import FlowStore, Outgoing
+from hub.flows.work import Accepted, Fate, Work
 from hub.i18n import t
 from hub.masking import Confidential, mask_text
 from hub.store.base import MessageQuery, StoreReader
@@ -42,6 +43,7 @@ class Outbox:
         alone: bool,
     ) -> None:
         self.open = True  # False: the hub is stopping
+        self.waits = False  # for the routes of a new configuration
         self._store = store
         self._keeper = keeper
         self._in_thread = in_thread
@@ -71,11 +73,11 @@ class Outbox:
 
     async def hand_in(self, deployment: Deployment) -> None:
         """Hand in what is new, as far as there is room."""
-        if not self.open or len(self._handing) >= _HANDING:
+        if not self.open or self.waits or len(self._handing) >= _HANDING:
             return
         rows: list[Outgoing] = await self._in_thread(self._store.outbox, 0, 0, _HANDING)
         for row in rows:
-            if row.seq not in self._handing and self.open:
+            if row.seq not in self._handing and self.open and not self.waits:
                 self._handing.add(row.seq)
                 self._submit(row, deployment)
 

@@ -10,26 +10,32 @@ from hub.errors import HubError
 from hub.flows.events import Arrived
 from hub.i18n import t
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["keepable", "packed", "unpacked"]
 
 #: Most bytes of a message that is kept.
 _MOST = 1 << 20
 
 
 def packed(place: str, raw: bytes, answers: str) -> dict[str, Any]:
-    """What is kept of a message besides its envelope; one that is too large is kept without its bytes."""
+    """What is kept of a message besides its envelope; one that is too large can't be kept, see :func:`keepable`."""
     if len(raw) > _MOST:
-        return {"place": place, "answers": answers}
+        return {"place": place, "answers": answers, "large": True}
     return {"place": place, "answers": answers, "raw": base64.b64encode(raw).decode()}
+
+
+def keepable(pack: dict[str, Any]) -> dict[str, Any]:
+    """The same. Raises :class:`HubError` for what is too large: a dead letter can be sent again, what is left out is gone."""
+    if pack.get("large"):
+        raise HubError(
+            t("a message larger than 1 MB came before it was waited for", "超过 1 MB 的消息早于流程等待到达"),
+            code="flow.large",
+            remedy=t("send it again once the flow waits for it", "请在流程等待该消息时重发"),
+        )
+    return pack
 
 
 def unpacked(kept: dict[str, Any], decode: Callable[[str, bytes], Any]) -> Arrived:
     """The message again; ``decode`` reads bytes of a place. Raises :class:`HubError`."""
-    if "raw" not in kept:
-        raise HubError(
-            t("a message larger than 1 MB came before it was waited for", "超过 1 MB 的消息早于流程等待到达"),
-            code="flow.large",
-        )
     return Arrived(
         event=str(kept["event"]),
         place=str(kept["place"]),

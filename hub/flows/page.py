@@ -76,8 +76,36 @@ def _word(state: str) -> str:
         "skipped": t("left out", "跳过"),
         "dropped": t("dropped", "放弃"),
         "undone": t("undone", "已补偿"),
+        "waiting": t("to be handed in", "待提交"),
+        "sent": t("under way", "处理中"),
     }
     return words.get(state, state)
+
+
+def _event(what: str) -> str:
+    """A line of the history."""
+    words = {
+        "started": t("began", "开始"),
+        "received": t("message taken", "收到消息"),
+        "kept": t("message kept until it is waited for", "消息暂存"),
+        "ignored": t("message without use", "消息未使用"),
+        "late": t("message after the end", "结束后收到消息"),
+        "unused": t("kept message not used", "暂存消息未使用"),
+        "refused": t("message refused", "消息被拒绝"),
+        "sends": t("sends", "发送"),
+        "delivered": t("delivered", "已送达"),
+        "waits": t("waits", "等待"),
+        "begun": t("begun", "已进入"),
+        "chosen": t("way chosen", "选择分支"),
+        "completed": t("decided", "已办理"),
+        "timeout": t("not in time", "超时"),
+        "deadline": t("deadline of the flow passed", "超过流程期限"),
+        "retried": t("tried again by a person", "人工重试"),
+        "compensating": t("is being undone", "开始补偿"),
+        "undoing": t("undoes", "执行补偿"),
+        "undo_failed": t("undoing failed", "补偿失败"),
+    }
+    return words.get(what) or _word(what)
 
 
 def list_page(
@@ -174,7 +202,7 @@ def instance_page(one: Mapping[str, Any], svg: str) -> str:
                 escape(row["step"]),
                 escape(row["target"]),
                 escape(row["type"]),
-                escape(row["state"]),
+                escape(_word(row["state"])),
                 "✓" if row["undo"] else "",
             ]
             for row in one["sent"]
@@ -197,7 +225,7 @@ def instance_page(one: Mapping[str, Any], svg: str) -> str:
         (
             [
                 escape(row["at"][:19]),
-                escape(row["what"]),
+                escape(_event(row["what"])),
                 escape(row["step"]),
                 escape(row["text"]),
                 f'<a href="/api/v1/messages/{escape(row["message"])}">{escape(row["message"])}</a>',
@@ -254,16 +282,25 @@ def _orders(one: Mapping[str, Any]) -> str:
                 f'<ul>{shown}</ul>{fields}<input type="hidden" name="step" value="{escape(step["id"])}">{buttons}</fieldset></form>'
             )
         if step["state"] == "held":
-            forms.append(
-                f'<form data-order="{base}/retry"><fieldset><legend>{escape(t("held", "挂起"))}: {escape(step["id"])}</legend>'
-                f'<input type="hidden" name="step" value="{escape(step["id"])}"><button>{escape(t("try again", "重试"))}</button>'
-                f'<button name="skip" value="1">{escape(t("leave it out", "跳过"))}</button></fieldset></form>'
-            )
+            forms.append(_retry(base, step["id"], t("held", "挂起")))
+    closing = one.get("closing") or {}
+    if closing.get("held"):
+        forms.append(_retry(base, closing["step"], t("can't be undone", "补偿失败")))
+    if closing:
+        return "".join(forms)
     forms.append(
         f'<form data-order="{base}/cancel"><label>{escape(t("reason", "原因"))} <input name="reason" required maxlength="500"></label>'
         f"<button>{escape(t('cancel and undo', '取消并补偿'))}</button></form>"
     )
     return "".join(forms)
+
+
+def _retry(base: str, step: str, why: str) -> str:
+    return (
+        f'<form data-order="{base}/retry"><fieldset><legend>{escape(why)}: {escape(step)}</legend>'
+        f'<input type="hidden" name="step" value="{escape(step)}"><button>{escape(t("try again", "重试"))}</button>'
+        f'<button name="skip" value="1">{escape(t("leave it out", "跳过"))}</button></fieldset></form>'
+    )
 
 
 def _field(name: str, told: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from hub.flows.definition import Definition
@@ -13,6 +14,11 @@ from hub.masking import mask, mask_text
 
 __all__ = ["document_json", "instance_json", "note_json", "sent_json", "step_json", "time_text"]
 
+#: Digits from which on a number may be that of a phone, a card or a case.
+_LONG = 7
+#: Up to here a number is the same in every program (RFC 8259 section 6).
+_EXACT = 2**53 - 1
+
 
 def time_text(at: int) -> str:
     """UTC; "" for none."""
@@ -20,22 +26,27 @@ def time_text(at: int) -> str:
 
 
 def masked(value: Any, clear: bool) -> Any:
-    """Texts keep their shape only, unless ``clear``."""
+    """Texts, and numbers long enough to say who somebody is, keep their shape only, unless ``clear``."""
     if clear:
         return _json(value)
     if isinstance(value, dict):
         return {name: masked(each, clear) for name, each in value.items()}
     if isinstance(value, list):
         return [masked(each, clear) for each in value]
-    return mask(value) if isinstance(value, str) else _json(value)
+    if isinstance(value, str):
+        return mask(value)
+    long = isinstance(value, int | float | Decimal) and len(str(value)) >= _LONG
+    return mask(str(value)) if long else _json(value)
 
 
 def _json(value: Any) -> Any:
-    """Amounts as text: a JSON number would be read as a float."""
+    """Amounts, and numbers beyond what programs count exactly, as text."""
     if isinstance(value, dict):
         return {name: _json(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_json(each) for each in value]
+    if isinstance(value, int) and abs(value) > _EXACT:
+        return str(value)
     return value if value is None or isinstance(value, bool | int | float | str) else str(plain(value))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SCHEMA", "VERSION"]
+__all__ = ["INDEXES", "SCHEMA", "VERSION"]
 
 VERSION = 1
 
@@ -70,4 +70,10 @@ CREATE TABLE early (
 ) STRICT;
 CREATE INDEX early_key ON early (flow, lookup, seq);
 CREATE INDEX early_until ON early (until);
+"""
+
+#: Counting and looking for versions must not read the bodies of all instances.
+INDEXES = """
+CREATE INDEX IF NOT EXISTS instance_counted ON instance (flow, state);
+CREATE INDEX IF NOT EXISTS instance_version ON instance (version, ended_at);
 """

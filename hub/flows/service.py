@@ -27,9 +27,10 @@ from hub.flows.definition import Definition, place_of
 from hub.flows.deploy import add_older
 from hub.flows.events import Event, Tick
 from hub.flows.fates import Fates, fate_of
-from hub.flows.keeper import Accepted, Incoming, Keeper, Order, Told, Work
+from hub.flows.keeper import Keeper
 from hub.flows.outbox import Outbox
 from hub.flows.store import FlowStore, Outgoing, flows_file
+from hub.flows.work import Accepted, Incoming, Order, Told, Work
 from hub.i18n import t
 from hub.ids import IdGenerator
 from hub.logs import get_logger
@@ -120,8 +121,13 @@ class FlowService:
         self._keeper = Keeper(self._store, self._ids.next, self._decode, self._clock)
 
     async def prepare(self, deployment: Deployment) -> None:
-        """Before a deployment is used: earlier versions by which something still runs get their routes as well."""
+        """Before a deployment is used: earlier versions by which something still runs get their routes as well.
+
+        New instances begin by the new definitions from now on; what they send waits for :meth:`use`, when there are routes for it.
+        """
         codecs = usable_places(deployment)
+        if self.begun:
+            self._outbox.waits = True
 
         def work() -> list[Definition]:
             self._keeper.use(deployment.flows, codecs)
@@ -129,6 +135,16 @@ class FlowService:
 
         add_older(deployment, await self._in_thread(work))
         self._deployment = deployment
+
+    def use(self) -> None:
+        """The deployment that was prepared is in use."""
+        if self.begun:
+            self._outbox.waits = False
+            self._wake.set()
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._tasks)
 
     def begin(self, intake: IntakePort) -> None:
         """Once targets are up: go on with what is open."""
@@ -182,7 +198,9 @@ class FlowService:
         request = message.request
         answers = request.control_id if request is not None and request.source == place_of(flow) else ""
         place = message.source if received else ""
-        incoming = Incoming(flow, place, message.type, message.id, outgoing.body, tree, answers)
+        incoming = Incoming(
+            flow, place, message.type, message.id, outgoing.body, tree, answers, delivery.part if delivery else 0
+        )
         told = await self._ask(incoming)
         if told.error is not None:
             passing = told.error.code.startswith(("key", "store."))  # the hub's own trouble, not the message's
@@ -329,10 +347,16 @@ class FlowService:
                 await self._in_thread(self._count)
                 if time.monotonic() - cleaned > _CLEAN_S:
                     cleaned = time.monotonic()
-                    _, unclaimed = await self._in_thread(self._keeper.clean)
-                    for message in unclaimed:
-                        log.warning("flows: message %s came for an instance that never began", message)
+                    await self._clean()
                 self._wake.set()
             except Exception as error:
                 (log.error if isinstance(error, HubError) else log.exception)("flows: %s", mask_text(str(error)))
             await asyncio.sleep(0.05 if first else _SWEEP_S)
+
+    async def _clean(self) -> None:
+        """Some at a time, so that events pass between."""
+        removed, unclaimed = 1, [""]
+        while removed or unclaimed:
+            removed, unclaimed = await self._in_thread(self._keeper.clean)
+            for message in unclaimed:
+                log.warning("flows: message %s came for an instance that never began", message)

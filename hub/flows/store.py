@@ -60,9 +60,21 @@ class FlowStore(FlowFile):
         self.db.execute("INSERT OR IGNORE INTO definition VALUES (?, ?, ?, ?)", (version, flow, now, raw))
 
     def open_definitions(self) -> list[tuple[str, bytes]]:
-        """(flow, bytes) of the versions by which something still runs."""
-        query = "SELECT flow, raw FROM definition WHERE version IN (SELECT DISTINCT version FROM instance WHERE ended_at = 0)"
+        """(flow, bytes) of the versions by which something still runs, or is still to be handed in."""
+        query = (
+            "SELECT flow, raw FROM definition WHERE version IN (SELECT version FROM instance WHERE ended_at = 0) "
+            "OR version IN (SELECT version FROM instance WHERE id IN (SELECT instance FROM outbox WHERE state = 0))"
+        )
         return [(str(flow), bytes(raw)) for flow, raw in self.db.execute(query)]
+
+    def flows(self) -> list[str]:
+        """Flows of which there are instances."""
+        return [str(row[0]) for row in self.db.execute("SELECT DISTINCT flow FROM instance")]
+
+    def last_definition(self, flow: str) -> bytes | None:
+        """The newest version kept of a flow."""
+        row = self.db.execute("SELECT raw FROM definition WHERE flow = ? ORDER BY at DESC LIMIT 1", (flow,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def definition(self, version: str) -> tuple[str, bytes] | None:
         row = self.db.execute("SELECT flow, raw FROM definition WHERE version = ?", (version,)).fetchone()
@@ -134,18 +146,20 @@ class FlowStore(FlowFile):
         row = (seq, flow, self.lookup(flow, key), event, until, body)
         self.db.execute("INSERT OR IGNORE INTO early VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def take_early(self, flow: str, key: str) -> list[dict[str, Any]]:
+    def take_early(self, flow: str, key: str, instance: int) -> list[dict[str, Any]]:
         """What came before its instance, oldest first; it is the instance's from now on."""
-        query = "SELECT seq, body FROM early WHERE flow = ? AND lookup = ? ORDER BY seq"
+        query = "SELECT seq, event, body FROM early WHERE flow = ? AND lookup = ? ORDER BY seq"
         rows = list(self.db.execute(query, (flow, self.lookup(flow, key))))
         self.db.executemany("DELETE FROM early WHERE seq = ?", [(row[0],) for row in rows])
-        return [_JSON.decode(self._opened(bytes(body), b"flow.early", int(seq))) for seq, body in rows]
+        self.db.executemany("UPDATE event SET instance = ? WHERE id = ?", [(instance, row[1]) for row in rows])
+        return [_JSON.decode(self._opened(bytes(body), b"flow.early", int(seq))) for seq, _, body in rows]
 
     def expired(self, now: int) -> list[dict[str, Any]]:
         """What nobody has asked for in time; it is forgotten here."""
-        rows = list(self.db.execute("SELECT seq, body FROM early WHERE until <= ? LIMIT 1000", (now,)))
+        rows = list(self.db.execute("SELECT seq, event, body FROM early WHERE until <= ? LIMIT 200", (now,)))
         self.db.executemany("DELETE FROM early WHERE seq = ?", [(row[0],) for row in rows])
-        return [_JSON.decode(self._opened(bytes(body), b"flow.early", int(seq))) for seq, body in rows]
+        self.db.executemany("DELETE FROM event WHERE id = ?", [(row[1],) for row in rows])
+        return [_JSON.decode(self._opened(bytes(body), b"flow.early", int(seq))) for seq, _, body in rows]
 
     # -- what is to be sent --------------------------------------------------------------------------------------
 
@@ -270,9 +284,17 @@ class FlowStore(FlowFile):
     # -- housekeeping --------------------------------------------------------------------------------------------
 
     def prune(self, flow: str, before: int, limit: int = 200) -> int:
-        """Remove what has ended before a time, with everything that belongs to it; returns how many instances."""
-        query = "SELECT id FROM instance WHERE flow = ? AND ended_at > 0 AND ended_at < ? LIMIT ?"
+        """Remove some of what has ended before a time, with everything that belongs to it; returns how many instances.
+
+        One stays while something it sent is not handed in: its last message would be lost.
+        """
+        query = (
+            "SELECT id FROM instance WHERE flow = ? AND ended_at > 0 AND ended_at < ? "
+            "AND id NOT IN (SELECT instance FROM outbox WHERE state = 0) LIMIT ?"
+        )
         gone = [(int(row[0]),) for row in self.db.execute(query, (flow, before, limit))]
+        if not gone:
+            return 0
         for table in ("note", "document", "outbox", "event"):
             self.db.executemany(f"DELETE FROM {table} WHERE instance = ?", gone)  # noqa: S608
         self.db.executemany("DELETE FROM instance WHERE id = ?", gone)

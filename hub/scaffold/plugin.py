@@ -188,7 +188,9 @@ def _files(loaded: LoadedConfig, answers: PluginAnswers) -> dict[Path, str]:
         )
         files[mappings / "sent.tests.yaml"] = _tests(f"input: {PLAIN}", *known.written)
     place = os.path.relpath(folder, loaded.file.parent.parent)
-    files[folder / "README.md"] = _README.format(id=answers.id, name=answers.name, mappings=" ".join(names), folder=place)
+    files[folder / "README.md"] = _README.format(
+        id=answers.id, name=answers.name, mappings=" ".join(names), folder=place
+    )
     config = json.dumps(os.path.relpath(loaded.file, folder))
     files[folder / f"test_{answers.id}.py"] = _TEST.format(id=answers.id, config=config)
     return files

@@ -6,6 +6,7 @@
     GET  /calls?interface=NAME&limit=100           newest last; bodies masked
     POST /misbehave  {"interface": "*", "behaviour": "status:503", "times": 3, "share": 1}
     POST /behave     {"interface": "*"}
+    POST /offer      {"interface": "reports", "body": {...}}    one more entry for the hub to read; default: an example
     POST /send       {"interface": "notify", "to": "http://127.0.0.1:8080", "body": {...}, "misbehave": "wrong_signature"}
 
 A caller shows the token that ``hub simulate`` prints: ``Authorization: Bearer …``.
@@ -49,6 +50,7 @@ class Control:
         app.router.add_get("/calls", self._calls)
         app.router.add_post("/misbehave", self._misbehave)
         app.router.add_post("/behave", self._behave)
+        app.router.add_post("/offer", self._offer)
         app.router.add_post("/send", self._send)
         runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -86,6 +88,7 @@ class Control:
         return _said(
             {
                 "interfaces": simulator.interfaces,
+                "sources": simulator.sources,
                 "not_simulated": simulator.not_simulated,
                 "misbehaving": simulator.moods(),
                 "records": simulator.records,
@@ -113,13 +116,17 @@ class Control:
         self._simulator.behave(str((await _asked(request)).get("interface", "*")))
         return _said({"misbehaving": self._simulator.moods()})
 
+    async def _offer(self, request: web.Request) -> web.Response:
+        asked = await _asked(request)
+        laid = await self._simulator.offer(str(asked["interface"]), _given(asked))
+        return _said({"offered": mask_text(laid.decode("utf-8", "replace")[:_SHOWN])})
+
     async def _send(self, request: web.Request) -> web.Response:
         asked = await _asked(request)
-        body = asked.get("body")
         reply = await self._simulator.send(
             str(asked["interface"]),
             str(asked.get("to", "")),
-            None if body is None else body.encode() if isinstance(body, str) else orjson.dumps(body),
+            _given(asked),
             misbehave=parse_behaviour(str(asked["misbehave"])) if asked.get("misbehave") else None,
         )
         return _said(
@@ -144,6 +151,12 @@ def shown_call(call: SimulatedCall) -> dict[str, Any]:
         "at": call.at,
         "body": mask_text(call.body.decode("utf-8", "replace")[:_SHOWN]),
     }
+
+
+def _given(asked: dict[str, Any]) -> bytes | None:
+    """The body of a message to send or to lay out."""
+    body = asked.get("body")
+    return None if body is None else body.encode() if isinstance(body, str) else orjson.dumps(body)
 
 
 async def _asked(request: web.Request) -> dict[str, Any]:

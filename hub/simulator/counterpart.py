@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hub.simulator.behaviour import Behaviour
 
 if TYPE_CHECKING:
+    from hub.api import Bound
     from hub.simulator.calls import SimulatedReply
     from hub.simulator.party import Party
+    from hub.simulator.replies import Replies
     from hub.simulator.side import Side
+    from hub.simulator.texts import Writer
 
 __all__ = ["Counterpart", "Listening"]
 
@@ -38,6 +41,14 @@ class Counterpart(ABC):
 
     #: Sources it plays are servers the hub calls: calls to them are protected as those of ``out`` interfaces.
     called: ClassVar[bool] = False
+    #: What the hub sends is answered over this transport; where nothing is, there is no way to misbehave.
+    answers: ClassVar[bool] = True
+
+    def replies(self, bound: Bound, writer: Writer, expired: str) -> Replies:
+        """What an ``out`` interface answers; ``expired``: see :class:`hub.simulator.replies.Replies`."""
+        from hub.simulator.replies import Replies  # which an adapter that only listens need not load
+
+        return Replies(bound, writer, expired, answered=self.answers)
 
     @abstractmethod
     def listening(self, sides: Sequence[Side], party: Party) -> Listening:

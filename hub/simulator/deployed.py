@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from hub.check_security.listeners import is_loopback
 from hub.deployment import Deployment
 from hub.errors import HubError
 from hub.i18n import t
 from hub.registry import LoadedPlugin
 from hub.secrets import Secret
-from hub.simulator.invent import key_settings, loopback
+from hub.simulator.invent import folder_settings, key_settings
 from hub.simulator.keys import KeyBook
 from hub.validation import did_you_mean
 
@@ -31,7 +32,7 @@ class Deployed:
 def deployed(deployment: Deployment, system: str, keys: KeyBook) -> Deployed:
     """Raises :class:`HubError` for a system that does not run.
 
-    An address of another machine is replaced by one on loopback, and a public key of the other party whose private key is not in
+    An address of another machine is replaced by one on loopback, a folder by one of its own, and a public key of the other party whose private key is not in
     ``keys`` by that of a pair made for the occasion.
     """
     declared = deployment.parties.get(system)
@@ -52,9 +53,12 @@ def deployed(deployment: Deployment, system: str, keys: KeyBook) -> Deployed:
     }
     found = Deployed(plugin, settings, {name: value for name, value in declared.interfaces.items() if value != "off"})
     for name, setting in plugin.contract.settings.items():
-        if setting.type == "url" and name in settings and not loopback(urlsplit(settings[name]).hostname or ""):
+        if setting.type == "url" and name in settings and not is_loopback(urlsplit(settings[name]).hostname or ""):
             del settings[name]
             found.replaced.append(name)
+    for name in folder_settings(plugin.document.data["interfaces"]) & settings.keys():
+        del settings[name]
+        found.replaced.append(name)
     for name, whose, kind in list(key_settings(plugin.document.data["interfaces"], settings)):
         if whose != "theirs" or name not in settings:
             continue

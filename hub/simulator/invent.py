@@ -16,7 +16,7 @@ from hub.settings import referenced
 from hub.simulator.keys import KeyBook, random_text
 from hub.simulator.sides import entry_of, key_kind
 
-__all__ = ["free_port", "invent", "key_settings", "loopback"]
+__all__ = ["folder_settings", "free_port", "invent", "key_settings"]
 
 _DIGITS = re.compile(r"(\d{1,3}) ?位")
 _LEAST = re.compile(r"至少 ?(\d{1,3}) ?个字符")
@@ -32,10 +32,6 @@ def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def invent(
@@ -58,6 +54,8 @@ def invent(
     # An address under ``listen`` is that of a source the hub reads.
     called = {name for entry in raw.values() for part in ("connect", "listen") for name in _referenced(entry.get(part))}
     ports = {name for entry in raw.values() for name in _referenced(entry.get("listen"))}
+    for name in folder_settings(raw) & (wanted.keys() - values.keys()):
+        values[name] = f"{tempfile.gettempdir()}/simulated-{secrets.token_hex(8)}/{name}"
     for name, setting in wanted.items():
         if name not in values and setting.type not in ("secret", "list") and (setting.type != "url" or name in called):
             values[name] = _plain(name, setting, host, ports)
@@ -70,6 +68,12 @@ def invent(
             found = _BYTES.search(setting.description)
             values[name] = random_text(int(found[1]) if found else 32)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def folder_settings(raw: Mapping[str, Any]) -> set[str]:
+    """The settings that say which folder is shared with the other party; a simulator uses none that somebody else may use."""
+    parts = [entry.get(part) or {} for entry in raw.values() for part in ("connect", "listen")]
+    return {name for part in parts if (name := referenced(part.get("root")))}
 
 
 def _plain(name: str, setting: Setting, host: str, ports: set[str]) -> Any:

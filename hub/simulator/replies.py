@@ -17,6 +17,7 @@ from hub.mapping.formats import kind_of_tree
 from hub.mapping.nodes import Node
 from hub.message import Outcome
 from hub.simulator.solve import assign, give, hold, parsed, plain_paths
+from hub.simulator.solve_xml import written
 from hub.simulator.texts import Making, Writer
 
 __all__ = ["Replies"]
@@ -29,8 +30,8 @@ _TRANSIENT, _PERMANENT, _NOT_AUTHORISED = 500, 400, 401
 class Replies:
     """``problems``: codes whose refusal can't be derived, with the remedy. Raises :class:`HubError` where the good reply can't."""
 
-    def __init__(self, bound: Bound, writer: Writer, expired: str = "") -> None:
-        """``expired``: expression that says of a reply that the caller's token is no longer good."""
+    def __init__(self, bound: Bound, writer: Writer, expired: str = "", *, answered: bool = True) -> None:
+        """``expired``: expression that says of a reply that the caller's token is no longer good; ``answered``: there are replies."""
         self._bound = bound
         contract = self._contract = bound.contract
         self._rule = rule = contract.simulate
@@ -47,10 +48,10 @@ class Replies:
         self._refusal = writer.making(rule.refusal, "refusal") if rule.refusal is not None else None
         self._answer: Making | None = writer.making(rule.answer, "answer") if rule.answer is not None else None
         self.status = rule.status or 200
-        self._good = b"" if self._answer is not None else self._derived_good()
+        self._good = b"" if self._answer is not None or not answered else self._derived_good()
         self._derived: dict[str, bytes] = {}
         self._expired = self._code_of_expired(parsed(expired, self._codec.name)) if expired and self._plain else ""
-        if self._plain or self._xml:
+        if answered and (self._plain or self._xml):
             for code in contract.errors:
                 self._check(code)
 
@@ -62,8 +63,10 @@ class Replies:
 
     def _derived_good(self) -> bytes:
         contract = self._contract
-        if not self._plain:
-            body = b"" if not contract.success else None
+        if not contract.success and not self._plain:
+            body: bytes | None = b""
+        elif not self._plain and not self._xml:
+            body = None
         elif self._codec.name == "binary":
             body = b"simulated"
         else:
@@ -166,14 +169,16 @@ class Replies:
 
     def _found(self, code: str, message: str) -> bytes:
         """The first candidate the contract reads as a refusal with this code; else the simplest."""
-        if not self._plain:
-            return f"<refused><code>{code}</code></refused>".encode() if self._xml else b""
+        if not self._plain and not self._xml:
+            return b""
         candidates = list(self._candidates(code, message))
         status = self._status(code)
         for body in candidates:
             verdict = self._judge.judge(Reply(200 <= status < 300, body, status, str(status), "refused"))
             if verdict.code == code:
                 return body
+        if self._xml:
+            return candidates[0] if candidates else f"<refused><code>{code}</code></refused>".encode()
         return candidates[0] if candidates else b"{}"
 
     def _candidates(self, code: str, message: str) -> Iterator[bytes]:
@@ -190,6 +195,8 @@ class Replies:
             yield body
 
     def _encoded(self, tree: Any) -> bytes | None:
+        if self._xml:
+            return written(tree)
         try:
             return self._codec.encode(tree, encoding=self._contract.encoding)
         except HubError:

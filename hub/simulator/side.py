@@ -15,7 +15,8 @@ from hub.i18n import t
 from hub.mapping import Context, MappingLibrary
 from hub.quality import QualityValidator
 from hub.registry import LoadedPlugin, Registry
-from hub.security import Protection
+from hub.security import Protection, Scheme
+from hub.simulator.counterpart import Counterpart
 from hub.simulator.declared import Declared
 from hub.simulator.keys import KeyBook
 from hub.simulator.replies import Replies
@@ -114,6 +115,11 @@ class Side:
         return len(self.declared.constants) if self.declared is not None else 0, self.when is not None
 
     @property
+    def seals_replies(self) -> bool:
+        """Does the other party sign or encrypt what it answers?"""
+        return self.protection is not None and any(map(_seals_replies, self.protection.schemes))
+
+    @property
     def bodiless(self) -> bool:
         """Do its calls have no body?"""
         return getattr(self.bound.options, "method", "POST") in ("GET", "HEAD", "DELETE")
@@ -127,6 +133,7 @@ def make_side(
     keys: KeyBook,
     tickets: Tickets,
     *,
+    counterpart: Counterpart,
     called: bool = False,
 ) -> Side:
     """``called``: the hub calls, although what it gets are messages of an ``in`` interface.
@@ -142,7 +149,8 @@ def make_side(
         return side
     target = bound.reply_codec or bound.codec
     writer = Writer(bound.codec.name, target, contract.encoding, plugin.folder, mappings, bound.interface_id)
-    side.replies = Replies(bound, writer, getattr(getattr(bound.options, "auth", None), "expired", ""))
+    expired = getattr(getattr(bound.options, "auth", None), "expired", "")
+    side.replies = counterpart.replies(bound, writer, expired)
     if rule.state is not None:
         side.state = StateRule(bound.interface_id, rule.state, writer.expression)
     if rule.when:
@@ -195,3 +203,10 @@ def _validators(bound: Bound) -> list[Validator]:
     if checks.slow is not None:
         found += make_slow(checks.slow.body).validators
     return found
+
+
+def _seals_replies(scheme: Any) -> bool:
+    if type(scheme).seal_reply is Scheme.seal_reply:
+        return False
+    options = scheme._options
+    return scheme.name not in ("signature", "encryption") or getattr(options, "reply", None) is not None

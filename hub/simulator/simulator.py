@@ -133,6 +133,7 @@ class Simulator:
                     self._mappings,
                     self.keys,
                     tickets,
+                    counterpart=counterpart,
                     called=source and counterpart.called,
                 )
             except HubError as error:
@@ -195,6 +196,10 @@ class Simulator:
         """What ``simulate.state`` made: kind, key and status of each record."""
         return self._party.memory.listed()
 
+    def answers(self, interface: str) -> bool:
+        """Whether what the hub sends to an ``out`` interface is answered at all."""
+        return self._counterpart(self._side(interface).bound).answers
+
     def errors(self, interface: str) -> list[str]:
         """Codes an ``out`` interface can be told to answer."""
         side = self._side(interface)
@@ -202,10 +207,7 @@ class Simulator:
 
     def signs_replies(self, interface: str) -> bool:
         """Whether a wrong signature in the reply means anything: the other party signs or encrypts what it answers."""
-        side = self._side(interface)
-        if side.protection is None:
-            return False
-        return any(_seals_replies(scheme) for scheme in side.protection.schemes)
+        return self._side(interface).seals_replies
 
     def misbehave(self, interface: str, behaviour: Behaviour, *, times: int | None = 1, share: float = 1.0) -> None:
         """The next ``times`` calls (None: all) of an interface, ``*`` for each, are answered so; of them a ``share``.
@@ -213,7 +215,10 @@ class Simulator:
         Raises :class:`HubError` for an interface that is not played, or a way it can't misbehave.
         """
         if interface != "*":
-            self._side(interface)
+            if self._side(interface).bound.contract.direction == "out" and not self.answers(interface):
+                raise HubError(
+                    t(f"{interface}: nothing is answered there", f"{interface} 没有应答"), code="simulate.behaviour"
+                )
             if behaviour.kind == "wrong_signature" and not self.signs_replies(interface):
                 raise HubError(
                     t(
@@ -339,12 +344,3 @@ class Simulator:
         for listening in self._listening:
             await listening.stop()
         self._listening.clear()
-
-
-def _seals_replies(scheme: Any) -> bool:
-    from hub.security.scheme import Scheme
-
-    if type(scheme).seal_reply is Scheme.seal_reply:
-        return False
-    options = scheme._options
-    return scheme.name not in ("signature", "encryption") or getattr(options, "reply", None) is not None

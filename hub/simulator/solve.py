@@ -26,6 +26,8 @@ from hub.mapping.nodes import (
     VariableNode,
 )
 from hub.mapping.paths_plain import PlainStep
+from hub.mapping.paths_xml_parse import XmlStep
+from hub.simulator.solve_xml import keys_of
 
 __all__ = ["assign", "give", "hold", "parsed", "plain_paths", "put"]
 
@@ -111,8 +113,11 @@ def plain_paths(node: Node | None) -> Iterator[PathNode]:
 
 
 def assign(tree: Any, path: PathNode, value: Any) -> Any:
-    """``tree`` with a value at a path into plain data; a text where a number of the same meaning stood stays a number."""
+    """``tree`` with a value at a path into plain data or XML; a text where a number of the same meaning stood stays a number."""
     steps = path.steps
+    if isinstance(steps, tuple) and steps and all(isinstance(step, XmlStep) for step in steps):
+        places = keys_of(tree, steps)
+        return tree if places is None else put(tree, places, value)
     if not isinstance(steps, tuple) or not all(isinstance(step, PlainStep) for step in steps):
         return tree
     keys = [step.index if step.kind == "index" else 0 if step.kind in ("all", "filter") else step.key for step in steps]

@@ -39,7 +39,7 @@ def _badges(site: VerifySite) -> dict[str, Quality]:
     found: dict[str, Quality] = {}
     for name in site.chosen([]):
         plugin = site.registry.plugins[name]
-        subject = Subject(plugin, declared(plugin.folder, []))
+        subject = Subject(plugin, declared(plugin, []))
         kept = record.current(name, digest(site, subject), around(site, subject))
         found[name] = judge_recorded(name, kept) if kept is not None else Quality(name, (), verified=False)
     return found

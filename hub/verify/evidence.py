@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from hub.i18n import t
@@ -14,22 +12,19 @@ from hub.mapping_tools.cases import load_tests
 from hub.mapping_tools.testing import run_case
 from hub.verify.declared import FILE
 from hub.verify.model import Result, Status
+from hub.verify.proving import Proven
 from hub.verify.site import Subject, VerifySite
 
 __all__ = ["Evidence"]
 
-#: The tests of one plugin's proof together may take so long, seconds.
-_PATIENCE_S = 600.0
-_EXCERPT = 300
-
 
 class Evidence:
-    """The evidence for one plugin. ``run``: tests named as proof are run; else they are skipped and say so."""
+    """The evidence for one plugin. ``proven``: what the tests named as proof said; one that is not among them was not run."""
 
-    def __init__(self, site: VerifySite, subject: Subject, *, run: bool) -> None:
+    def __init__(self, site: VerifySite, subject: Subject, proven: Mapping[str, Proven]) -> None:
         self._site = site
         self._subject = subject
-        self._run = run
+        self._proven = proven
 
     def results(self) -> list[Result]:
         proof = self._subject.declared.proof
@@ -48,22 +43,28 @@ class Evidence:
         return [self._test(check, name) for name in names]
 
     def _test(self, check: str, name: str) -> Result:
-        begun = time.perf_counter()
         file, _, function = name.partition("::")
-        path = self._site.root / file
-        if not _defines(path, function):
+        if not _defines(self._site.root / file, function):
             text = t(f"there is no test {name}", f"没有测试 {name}")
             return Result(check, Status.FAILED, name, text, t(f"correct {FILE}", f"请更正 {FILE}"))
-        if not self._run:
+        if name not in self._proven:
             text = t("not run; give --proofs", "未运行，请加 --proofs")
             return Result(check, Status.SKIPPED, name, text)
-        status, why = _pytest(self._site.root, name)
-        return Result(check, status, name, why, seconds=time.perf_counter() - begun)
+        proven = self._proven[name]
+        return Result(check, proven.status, name, proven.why, seconds=proven.seconds)
 
     def _replay(self) -> list[Result]:
-        """``replay/INTERFACE.yaml``, written like the tests of a mapping: kept messages and what was sent for them."""
-        folder = self._subject.plugin.folder / "replay"
-        files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+        """``replay/INTERFACE.yaml``, written like the tests of a mapping: kept messages and what was sent for them.
+
+        Those of a profile hold for all its plugins; a plugin's own stands before that of its profile.
+        """
+        plugin = self._subject.plugin
+        found: dict[str, Path] = {}
+        for profile in reversed(plugin.profiles):
+            kept = (profile.folder / "replay").glob("*.yaml")
+            found |= {file.stem: file for file in kept if file.stem in plugin.contract.interfaces}
+        found |= {file.stem: file for file in (plugin.folder / "replay").glob("*.yaml")}
+        files = [found[name] for name in sorted(found)]
         if not files:
             text = t("there is no replay set", "没有重放集")
             remedy = t("keep messages in replay/INTERFACE.yaml", "请将留存报文写入 replay/接口编号.yaml")
@@ -111,24 +112,3 @@ def _defines(file: Path, name: str) -> bool:
             return False
         body = found.body
     return bool(name) and parts[-1].startswith("test")
-
-
-def _pytest(root: Path, name: str) -> tuple[Status, str]:
-    """Run one test; one that was skipped, for want of a peer, proves nothing."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", name]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    try:
-        done = subprocess.run(  # noqa: S603 - names of tests that exist
-            command, cwd=root, env=environment, capture_output=True, timeout=_PATIENCE_S
-        )
-    except subprocess.TimeoutExpired:
-        return Status.FAILED, t(f"not done within {_PATIENCE_S:.0f} s", f"{_PATIENCE_S:.0f} 秒内未完成")
-    except OSError as error:
-        return Status.SKIPPED, t(f"pytest can't be run: {error.strerror}", f"无法运行 pytest：{error.strerror}")
-    told = done.stdout.decode("utf-8", "replace").strip()
-    last = told.splitlines()[-1][:_EXCERPT] if told else ""
-    if done.returncode:
-        return Status.FAILED, last or done.stderr.decode("utf-8", "replace").strip()[-_EXCERPT:]
-    if "passed" not in last:
-        return Status.SKIPPED, last
-    return Status.PASSED, last

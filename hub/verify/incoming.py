@@ -99,7 +99,9 @@ async def refusals(talk: Talk, interface: str) -> list[Result]:
             raise RigError(t("a message with a wrong signature is taken in", "签名错误的消息被接收"))
         return ""
 
-    if "login" not in _schemes(contract):  # whoever logs in again gets another token
+    # Whoever logs in again gets another token, and a question without a number is asked anew.
+    asks = contract.style == "request" and not contract.control_id
+    if "login" not in _schemes(contract) and not asks:
         results.append(await tried("refusals", f"{interface}: {t('repeated', '重复')}", duplicate))
     if contract.security and not _schemes(contract) <= _NO_SIGNATURE:
         results.append(await tried("refusals", f"{interface}: {t('forged', '伪造')}", forged))

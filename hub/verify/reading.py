@@ -47,7 +47,11 @@ async def take(talk: Talk, interface: str) -> Result:
         except HubError as error:
             return t(f"nothing strange can be laid there: {error.text}", f"无法放置异常条目：{error.text}")
         await _run(talk, interface)
-        strange = [row for row in await _rows(talk, interface, since) if row.outcome is Outcome.OK and row.message_id]
+        # The row of a run that failed is written after it.
+        await _until(
+            talk, interface, since, _tells, t("nothing tells of something strange", "不符合约定的条目未留下记录")
+        )
+        strange = [row for row in await _rows(talk, interface, since) if _taken(row)]
         if strange and contract.validation is not None:
             raise RigError(t("something strange is taken like a message", "不符合约定的条目被当作消息接收"))
         await talk.simulator.offer(interface)
@@ -69,6 +73,10 @@ async def read_again(talk: Talk, interface: str) -> list[Result]:
         since = await _last(talk, interface)
         await talk.simulator.offer(interface, entry)
         await _run(talk, interface)
+        if _made(talk, interface) < 0:  # brought without being asked for: it is told what became of it
+            await _until(
+                talk, interface, since, lambda row: True, t("the repetition is not answered", "重复条目未获处理")
+            )
         rows = await _rows(talk, interface, since)
         if any(_taken(row) for row in rows):
             if not talk.contract(interface).control_id:
@@ -108,6 +116,10 @@ async def read_again(talk: Talk, interface: str) -> list[Result]:
     if talk.simulator.signs_replies(interface):
         results.append(await tried("refusals", f"{interface}: {t('forged', '伪造')}", forged))
     return results
+
+
+def _tells(row: CallRecord) -> bool:
+    return _taken(row) or row.outcome is Outcome.REFUSED or bool(row.error)
 
 
 def _taken(row: CallRecord) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from hub.api import Outgoing, Receipt
+from hub.api import Adapter, Outgoing, Receipt
 from hub.contract import Interface
 from hub.errors import Problem
 from hub.i18n import t
@@ -33,6 +33,8 @@ TIMEOUT_S = 6.0
 PATIENCE_S = 25.0
 _LOOK_S = 0.02
 _FINAL = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.HELD, DeliveryState.SKIPPED)
+#: Waits of adapters that keep connections of their own, seconds.
+_WAITS = {"reply_timeout": TIMEOUT_S / 2, "pause": 0.02, "max_pause": 0.05}
 #: Schemes that sign the second and nothing that differs within it: two tries within one look like a replay.
 _BY_SECOND = frozenset(("tencent_tc3",))
 
@@ -98,7 +100,11 @@ class Rig:
             systems[party.id] = {
                 "plugin": party.id,
                 "settings": self._settings(party),
-                "interfaces": {name: _hurried(one) for name, one in party.interfaces.items() if one.direction == "out"},
+                "interfaces": {
+                    name: _hurried(one, self._site.registry.adapters[one.adapter])
+                    for name, one in party.interfaces.items()
+                    if one.direction == "out"
+                },
             }
             around = self._around(party)
             if not around:
@@ -285,7 +291,7 @@ class Rig:
         return "127.0.0.1", int(status.get("port") or 0)
 
 
-def _hurried(interface: Interface) -> dict[str, Any]:
+def _hurried(interface: Interface, adapter: Adapter) -> dict[str, Any]:
     """Overrides under which an interface behaves as declared, only without the waiting."""
     found: dict[str, Any] = {
         "timeout": min(interface.timeout, TIMEOUT_S),
@@ -296,6 +302,9 @@ def _hurried(interface: Interface) -> dict[str, Any]:
     }
     if interface.collect is not None:
         found["collect"] = {"within": 0.05}
+    options = adapter.connect_options.model_fields if adapter.connect_options is not None else {}
+    if connect := {name: value for name, value in _WAITS.items() if name in options}:
+        found["connect"] = connect
     return found
 
 

@@ -8,17 +8,18 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hub.i18n import language, set_language, t
-from hub.verify.declared import Declared
+from hub.verify.declared import Declared, declared
 from hub.verify.digest import around, digest
 from hub.verify.group import Group
 from hub.verify.model import PluginReport, Report
+from hub.verify.proving import Proven, prove
 from hub.verify.sharing import Sharing
 from hub.verify.site import Subject, VerifySite, open_site
 from hub.verify.static import static_checks
@@ -55,16 +56,18 @@ def verify(
     chosen = site.chosen(names)
     report = Report(datetime.now(UTC).isoformat(timespec="seconds"), jobs=jobs)
     report.not_loaded = {} if names else _not_loaded(site)
+    proven = prove(site.root, _named(site, chosen), jobs=jobs) if options.proofs else {}
     groups = _groups(chosen, jobs)
     found: list[PluginReport] = []
     if jobs == 1 or len(groups) == 1:
         for group in groups:
-            found += _verify_group(site, group, chosen, options)
+            found += _verify_group(site, group, chosen, options, proven)
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
             file = os.fspath(config_file)
-            for part in pool.map(_in_process, [(file, group, chosen, options, language()) for group in groups]):
+            tasks = [(file, group, chosen, options, proven, language()) for group in groups]
+            for part in pool.map(_in_process, tasks):
                 found += part
     lost = set(chosen) - {one.plugin for one in found}
     gone = t("its files changed while it was verified", "验证期间文件被更改")
@@ -88,17 +91,26 @@ def _groups(names: Sequence[str], jobs: int) -> list[list[str]]:
     return [list(names[start::count]) for start in range(count)]
 
 
-def _in_process(task: tuple[str, list[str], list[str], Options, str]) -> list[PluginReport]:
-    file, names, chosen, options, words = task
+def _named(site: VerifySite, chosen: Iterable[str]) -> list[str]:
+    """The tests named as proof of these plugins."""
+    return [name for one in chosen for name in declared(site.registry.plugins[one], []).proof.all]
+
+
+def _in_process(
+    task: tuple[str, list[str], list[str], Options, Mapping[str, Proven], str],
+) -> list[PluginReport]:
+    file, names, chosen, options, proven, words = task
     set_language(words)
-    return _verify_group(open_site(file), names, chosen, options)
+    return _verify_group(open_site(file), names, chosen, options, proven)
 
 
-def _verify_group(site: VerifySite, names: list[str], chosen: list[str], options: Options) -> list[PluginReport]:
-    """``chosen``: all plugins of the run."""
+def _verify_group(
+    site: VerifySite, names: list[str], chosen: list[str], options: Options, proven: Mapping[str, Proven]
+) -> list[PluginReport]:
+    """``chosen``: all plugins of the run; ``proven``: what the tests named as proof said."""
     # A plugin can have been broken since the run began; whoever began it says so.
     subjects = [site.subject(name) for name in names if name in site.registry.plugins]
-    reports = {subject.id: _static(site, subject, options) for subject in subjects}
+    reports = {subject.id: _static(site, subject, proven) for subject in subjects}
     if options.calls:
         with tempfile.TemporaryDirectory(prefix="tongqu-verify-") as folder:
             group = Group(site, Path(folder), subjects, _sharing(site, chosen), benchmark=options.benchmark)
@@ -108,7 +120,7 @@ def _verify_group(site: VerifySite, names: list[str], chosen: list[str], options
     return list(reports.values())
 
 
-def _static(site: VerifySite, subject: Subject, options: Options) -> PluginReport:
+def _static(site: VerifySite, subject: Subject, proven: Mapping[str, Proven]) -> PluginReport:
     begun = time.perf_counter()
     plugin = subject.plugin
     contract = plugin.contract
@@ -122,7 +134,7 @@ def _static(site: VerifySite, subject: Subject, options: Options) -> PluginRepor
         digest=digest(site, subject),
         around=around(site, subject),
     )
-    report.add(static_checks(site, subject, run_proofs=options.proofs))
+    report.add(static_checks(site, subject, proven))
     report.seconds = time.perf_counter() - begun
     return report
 

@@ -27,6 +27,8 @@ _PARTYS = frozenset(("url", "host", "port", "secret"))
 #: Cases of a mapping's tests that are tried before giving up.
 _TRIED = 60
 _TEMPLATE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: Business keys by which messages are kept in order: sources give them, mapping tests seldom do.
+_KEY = re.compile(r"\$message\.keys\.(\w+)")
 #: Parts of ``connect`` whose templates are filled from business keys.
 _FILLED = ("url", "path", "query", "headers", "name", "folder", "to", "subject")
 
@@ -77,6 +79,7 @@ class _Finder:
         self._names = sorted(
             set(_TEMPLATE.findall(str(connect).replace("${", "$$")))
             - ({"token"} if interface.connect.get("auth") else set())
+            | set(_KEY.findall(interface.order_by or ""))
         )
 
     # -- candidates ----------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ class _Finder:
         return self._exact[0] if self._exact else self._interface.accepts[0].replace("*", "verify")
 
     def _filled(self, sample: Sample) -> Sample:
-        """With a value for each business key the address needs."""
+        """With a value for each business key the address or the order needs."""
         missing = {name: f"V{number}" for number, name in enumerate(self._names, 1) if name not in sample.keys}
         return replace(sample, keys={**sample.keys, **missing}) if missing else sample
 

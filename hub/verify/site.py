@@ -65,7 +65,7 @@ class VerifySite:
                 remedy=t("`hub check` tells why it is not loaded", "`hub check` 会说明未能加载的原因"),
             )
         problems = plugin_problems(plugin, self.registry, self.deployment)
-        return Subject(plugin, declared(plugin.folder, problems), problems)
+        return Subject(plugin, declared(plugin, problems), problems)
 
     def chosen(self, names: Iterable[str]) -> list[str]:
         """The plugins asked for, or all; raises :class:`HubError` for one nobody knows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from hub.mapping import Context
 from hub.plugin_mappings import mappings_of, untested
 from hub.quality import QualityValidator
 from hub.validators.report import Severity, Validator
+from hub.verify.citing import bodyless, noted
 from hub.verify.evidence import Evidence
 from hub.verify.model import Result, Status
+from hub.verify.proving import Proven
 from hub.verify.site import Subject, VerifySite
 
 __all__ = ["WITH_CODES", "sending", "static_checks"]
@@ -39,10 +41,10 @@ _SOURCED = re.compile(rb'"(?:description|\$comment|x-source|source)"\s*:|<(?:\w+
 Finding = tuple[str, str, str]
 
 
-def static_checks(site: VerifySite, subject: Subject, *, run_proofs: bool) -> list[Result]:
-    """Everything that files can show; ``run_proofs``: tests named as proof are run, else they only count as not run."""
+def static_checks(site: VerifySite, subject: Subject, proven: Mapping[str, Proven]) -> list[Result]:
+    """Everything that files can show; ``proven``: what tests named as proof said, by their names."""
     judge = _Judge(site, subject)
-    evidence = Evidence(site, subject, run=run_proofs)
+    evidence = Evidence(site, subject, proven)
     asks: tuple[tuple[str, Callable[[], Iterable[Finding]]], ...] = (
         ("manifest", judge.manifest),
         ("examples", judge.examples),
@@ -180,11 +182,23 @@ class _Judge:
         cited = bool(self._plugin.contract.sources)
         yield "", "" if cited else t("no sources are cited", "未注明来源"), "" if cited else "sources: […]"
         for name, interface in self._interfaces.items():
+            adapter = self._site.registry.adapters.get(interface.adapter)
+            if adapter is not None and adapter.alone:
+                continue  # between parts of the hub: no other party says what its fields are
             schemas = interface.validation.schemas if interface.validation is not None else []
             bare = [schema for schema in schemas if not self._cites(schema)]
-            if not schemas:
-                why = t("no schema says what its fields are and where they are from", "没有 schema 说明字段及其出处")
-                yield name, why, t("add one under validate:", "请在 validate: 下添加")
+            if not schemas and (bodyless(interface) or self._noted(name, interface)):
+                yield name, "", ""
+            elif not schemas:
+                why = t(
+                    "neither a schema nor notes in its mapping say what its fields are and where they are from",
+                    "既无 schema 也无映射注释说明字段及其出处",
+                )
+                remedy = t(
+                    "add a schema under validate:, or a note to each field of the mapping",
+                    "请在 validate: 下添加 schema，或为映射的每个字段写注释",
+                )
+                yield name, why, remedy
             elif bare:
                 text = ", ".join(bare)
                 yield (
@@ -194,6 +208,17 @@ class _Judge:
                 )
             else:
                 yield name, "", ""
+
+    def _noted(self, name: str, interface: Interface) -> bool:
+        """Whether the mapping that makes the content has a note beside each field, as its page for sign-off shows them."""
+        made = interface.mapping or interface.reply_mapping
+        for other in self._interfaces.values():
+            if other.results is not None and other.results.to == name:
+                made = made or other.results.mapping
+        if not made or "${" in made:
+            return False
+        files = (folder / f"{made}.yaml" for folder in self._site.loaded.mapping_folders)
+        return any(noted(file) for file in files if file.is_file())
 
     def _cites(self, schema: str) -> bool:
         files = (folder / schema for folder in self._site.loaded.schema_folders)

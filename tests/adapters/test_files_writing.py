@@ -149,6 +149,22 @@ async def test_a_root_that_is_missing_is_unreachable_and_one_that_is_full_is_not
     await out.stop()
 
 
+async def test_a_folder_that_goes_while_the_connection_is_open_is_unreachable_until_it_is_back(tmp_path: Path) -> None:
+    root = tmp_path / "share"
+    root.mkdir()
+    out = sender(root, name="{key}.xml")
+    assert (await out.send(outgoing())).code == "written"
+    root.rename(tmp_path / "gone")
+    (tmp_path / "gone" / "K1.xml").unlink()
+    (tmp_path / "gone").rmdir()
+    for _ in range(2):
+        with pytest.raises(UnreachableError):
+            await out.send(outgoing())
+    root.mkdir()
+    assert (await out.send(outgoing())).code == "written"
+    await out.stop()
+
+
 async def test_many_at_once_over_few_connections(tmp_path: Path) -> None:
     out = sender(tmp_path, name="{key}", connections=2)
     await asyncio.gather(*(out.send(outgoing(b"%d" % n, f"K{n}")) for n in range(20)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +23,7 @@ from adapters.reconcile.comparing import compare
 from adapters.reconcile.entries import Batch, Entry, read_request
 from adapters.reconcile.options import ReconcileConnect
 from adapters.reconcile.sender import ReconcileSender
-from hub.api import Bound, Outgoing, PermanentError, Reply, TransientError
+from hub.api import Bound, HubError, Outgoing, PermanentError, Reply, TransientError
 from hub.keys.ring import DataKeys
 from hub.store.sealer import Sealer
 from hub.store.sealing import seals
@@ -68,6 +70,8 @@ def found(book: Book, options: ReconcileConnect = OPTIONS) -> dict[str, tuple[li
         (b"[]", "an object"),
         (b'{"compare": "2026-02-30"}', "compare: a day"),
         (b'{"side": "bank", "entries": []}', "side: one of"),
+        (b'{"side": "bank", "list": "2026-01-15"}', "side: one of"),
+        (b'{"side": "platform", "list": 7}', "list: a day"),
         (b'{"side": "platform", "entries": {}}', "entries: a list"),
         (b'{"side": "platform"}', "entries: a list"),
         (b'{"side": "channel", "complete": true}', "day: missing"),
@@ -251,6 +255,26 @@ class OneKey(DataKeys):
         return b"k" * 32
 
 
+def test_only_the_hubs_user_may_read_a_book(tmp_path: Path) -> None:
+    before = os.umask(0)  # where nothing else helps
+    try:
+        opened = Book(tmp_path, "till")
+        opened.enter(Batch("channel", [entry("1", 1)], DAY))
+        rights = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "books").iterdir()}
+        opened.close()
+    finally:
+        os.umask(before)
+    assert rights == {"till.sqlite": 0o600, "till.sqlite-wal": 0o600, "till.sqlite-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "books").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("details", ['{"a":' * 300 + "1" + "}" * 300, '{"a": "' + "x" * (16 << 10) + '"}'])
+def test_details_too_deep_or_too_large_are_refused_with_their_place(details: str) -> None:
+    body = '{"side": "channel", "day": "%s", "entries": [{"key": "1", "amount": 1, "state": "paid", "details": %s}]}'
+    with pytest.raises(PermanentError, match=r"entries\[0\]\.details"):
+        read_request((body % (DAY, details)).encode(), {"channel"})
+
+
 def test_where_the_store_is_sealed_the_book_is(tmp_path: Path) -> None:
     seals(tmp_path, Sealer(OneKey(), "aes-256-gcm"))
     book = Book(tmp_path, "till")
@@ -269,6 +293,26 @@ def test_where_the_store_is_sealed_the_book_is(tmp_path: Path) -> None:
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------
+
+
+class NoKeys(DataKeys):
+    def current(self) -> tuple[int, bytes]:
+        raise HubError("the key store is locked", code="key.locked")
+
+    def get(self, version: int) -> bytes:
+        raise HubError("the key store is locked", code="key.locked")
+
+
+async def test_without_keys_just_now_it_is_tried_again(tmp_path: Path) -> None:
+    seals(tmp_path, Sealer(NoKeys(), "aes-256-gcm"))
+    bound = cast(Bound, type("Place", (), {"options": OPTIONS, "data": tmp_path, "place": "till/entries"})())
+    sender = ReconcileSender(bound)
+    rows = [{"key": "1", "amount": 100, "state": "paid"}]
+    try:
+        with pytest.raises(TransientError, match="locked"):
+            await sender.send(outgoing({"side": "channel", "day": DAY, "complete": True, "entries": rows}))
+    finally:
+        await sender.stop()
 
 
 def outgoing(body: Any) -> Outgoing:
@@ -291,6 +335,35 @@ async def test_a_day_is_not_compared_before_the_bill_is_there(tmp_path: Path) ->
         assert (told.ok, orjson.loads(told.body)["version"], orjson.loads(told.body)["abnormal"]) == (True, 1, 1)
     finally:
         await sender.stop()
+
+
+async def test_what_one_side_has_of_a_day_is_listed(tmp_path: Path) -> None:
+    bound = cast(Bound, type("Place", (), {"options": OPTIONS, "data": tmp_path, "place": "till/listing"})())
+    sender = ReconcileSender(bound)
+    await sender.start()
+    try:
+        rows = [
+            {"key": "B", "amount": -5, "state": "paid", "details": {"yuan": "-0.05"}},
+            {"key": "A", "amount": 1, "state": "closed"},
+        ]
+        await sender.send(outgoing({"side": "platform", "day": DAY, "entries": rows}))
+        await sender.send(
+            outgoing({"side": "channel", "day": DAY, "entries": [{"key": "C", "amount": 2, "state": "paid"}]})
+        )
+        told = await sender.send(outgoing({"list": DAY, "side": "platform"}))
+        empty = await sender.send(outgoing({"list": "2026-01-16", "side": "platform"}))
+    finally:
+        await sender.stop()
+    assert orjson.loads(told.body) == {
+        "code": "ok",
+        "day": DAY,
+        "side": "platform",
+        "entries": [
+            {"kind": "payment", "key": "A", "at": "", "amount": 1, "state": "closed", "details": {}},
+            {"kind": "payment", "key": "B", "at": "", "amount": -5, "state": "paid", "details": {"yuan": "-0.05"}},
+        ],
+    }
+    assert orjson.loads(empty.body)["entries"] == []
 
 
 async def test_two_interfaces_share_a_book(tmp_path: Path) -> None:

@@ -131,3 +131,13 @@ def test_people_see_and_decide(tmp_path: Path, sink: Sink, workers: tuple[str, .
         assert b"flow.complete" in trail
         assert b"flow.cancel" in trail
         assert b"fine" not in trail
+
+        # Who has looked is there as well: always where it was unmasked, by whatever way.
+        _command(config, hub.url, hub.token, "list", "--clear")
+        _command(config, hub.url, hub.token, "show", second, "--clear")
+        entries = hub.call("GET", "/api/v1/audit?action=access.flow.*&limit=1000").json["entries"]
+        told = [row["entry"] for row in entries]
+        clear = [(one["action"], one["subject"]) for one in told if one["detail"].get("clear")]
+        assert clear.count(("access.flow.read", first)) == 2  # the API and the page
+        assert ("access.flow.search", "") in clear
+        assert ("access.flow.read", second) in clear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hub.flows.keeper import Accepted
+from hub.flows.work import Accepted
 from hub.message import DeliveryState
 from tests.flows.conftest import StartFlows
 from tests.flows.flow_support import FlowHub, order_site

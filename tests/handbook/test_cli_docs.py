@@ -94,6 +94,6 @@ def test_levels_are_on_the_pages(tmp_path: Path) -> None:
     for name in ("config", "plugins", "mappings", "schemas"):
         (tmp_path / name).mkdir()
     (tmp_path / "config" / "hub.yaml").write_text("name: site\nlanguage: en\n")
-    shutil.copytree(ROOT / "plugins" / "hospital" / "his_hl7v2", tmp_path / "plugins" / "hospital" / "his_hl7v2")
+    shutil.copytree(ROOT / "plugins" / "payment" / "payment_desk", tmp_path / "plugins" / "payment" / "payment_desk")
     run("-c", str(tmp_path / "config" / "hub.yaml"), "--out", str(tmp_path / "out"), "--language", "en")
-    assert "Quality level" in (tmp_path / "out" / "his_hl7v2" / "en.md").read_text()
+    assert "Quality level" in (tmp_path / "out" / "payment_desk" / "en.md").read_text()

@@ -57,6 +57,22 @@ def test_what_only_the_real_party_has_is_replaced_and_told(party: Played, tmp_pa
     assert simulator.settings["platform_key"]
 
 
+@pytest.mark.parametrize(
+    ("address", "stays"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("http://[::1]:8080", True),
+        ("http://localhost:8080", True),
+        ("https://127.0.0.1.example.org", False),
+        ("https://127.example.org", False),
+    ],
+)
+def test_an_address_that_only_looks_like_loopback_is_replaced(tmp_path: Path, address: str, stays: bool) -> None:
+    file = make_site(tmp_path, sm2_pair()[1])
+    file.write_text(file.read_text("utf-8").replace("https://ministry.example.org", address), "utf-8")
+    assert ("base_url" in deployed(load_deployment(file), "ministry", KeyBook()).replaced) != stays
+
+
 def test_with_the_private_key_the_public_one_stays(tmp_path: Path) -> None:
     private, public = sm2_pair()
     keys = KeyBook()

@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, Status, str, Callable[[Path], object]]] = {
     "no notes": ("notes", MISSING, "English and Chinese", lambda r: (r / FOLDER / "README.md").unlink()),
     "no sources": ("sources", MISSING, "no sources", lambda r: edit(r / CONTRACT, "sources: [specification 1.2]\n", "")),
     "fields without source": ("sources", MISSING, "cites nothing", lambda r: edit(r / "schemas/desk.json", '"description": "specification 1.2, table 3", ', "")),
-    "no schema": ("sources", MISSING, "no schema", lambda r: edit(r / CONTRACT, "    validate: {mode: warn, schema: desk.json}\n    order_by", "    order_by")),
+    "no schema": ("sources", MISSING, "neither a schema nor notes", lambda r: edit(r / CONTRACT, "    validate: {mode: warn, schema: desk.json}\n    order_by", "    order_by")),
     "verify.yaml with a mistake": ("manifest", FAILED, "prof", lambda r: (r / FOLDER / "verify.yaml").write_text("prof: {}\n")),
 }  # fmt: skip
 
@@ -101,3 +101,16 @@ def test_a_replay_set_is_run(root: Path) -> None:
     assert "an order" in found.of("replay")[0].why
     (folder / "send.yaml").rename(folder / "other.yaml")
     assert judged(root).status("replay") is Status.FAILED
+
+
+def test_notes_beside_the_fields_of_a_mapping_cite_as_well(root: Path) -> None:
+    edit(root / CONTRACT, "    validate: {mode: warn, schema: desk.json}\n    order_by", "    order_by")
+    assert judged(root).status("sources") is MISSING
+    mapping = root / "mappings/desk/sent.yaml"
+    head, _, fields = mapping.read_text(encoding="utf-8").partition("fields:\n")
+    noted = [
+        f"{line}  # specification 1.2" if line.startswith("  ") and line[2] != " " and ":" in line else line
+        for line in fields.splitlines()
+    ]
+    mapping.write_text(f"{head}fields:\n" + "\n".join(noted) + "\n", encoding="utf-8")
+    assert judged(root).status("sources") is Status.PASSED

@@ -197,6 +197,29 @@ async def test_a_part_that_cannot_be_stored_is_not_answered(ismg: Ismg, intake: 
     assert intake.trees[0]["text"] == "中" * 100
 
 
+async def test_a_mistake_with_one_part_does_not_stop_the_others(
+    ismg: Ismg, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = parts("中" * 100, [134, 66])
+    intake.marks["parts"] = "[1, 2]"  # what no version of the hub has kept
+    take, mistakes = intake.take, ["first"]
+
+    async def once(*arguments: Any, **named: Any) -> Any:
+        if mistakes:
+            raise ValueError(mistakes.pop())
+        return await take(*arguments, **named)
+
+    monkeypatch.setattr(intake, "take", once)
+    async with both(ismg, intake) as (_, receiver):
+        first = ismg.deliver(pieces[0], fmt=8, udhi=1, msg_id=1)
+        await until(lambda: receiver.status()["left"] == 1)
+        ismg.deliver(pieces[1], fmt=8, udhi=1, msg_id=2)
+        ismg.deliver(pieces[0], fmt=8, udhi=1, msg_id=1)  # the gateway sends it again
+        await until(lambda: intake.taken)
+    assert ismg.answer_of(first) is None
+    assert intake.trees[0]["text"] == "中" * 100
+
+
 async def test_what_stays_incomplete_goes_on_with_what_there_is(ismg: Ismg, intake: Intake) -> None:
     pieces = parts("中" * 140, [134, 134, 12])
     async with both(ismg, intake, {"join_within": 0.1}):
