@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import threading
 import time
+import zipfile
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,12 +61,22 @@ _REQUIRED: dict[str, dict[str, str]] = {
         "acct_used_flag fulamt_ownpay_amt overlmt_selfpay preselfpay_amt inscp_scp_amt"
     },
     "2208A": {"data": "setl_id mdtrt_id psn_no"},
+    "2205": {"data": "mdtrt_id chrg_bchno psn_no"},
     "2601": {"data": "psn_no omsgid oinfno"},
     "5203": {"data": "psn_no setl_id mdtrt_id"},
     "3201": {
         "data": "insutype clr_type setl_optins stmt_begndate stmt_enddate medfee_sumamt fund_pay_sumamt acct_pay "
         "fixmedins_setl_cnt fixmedins_refd_setl_flag"
     },
+    "3505A": {
+        "selinfoDetail[]": "med_list_codg fixmedins_hilist_id fixmedins_hilist_name fixmedins_bchno prsc_dr_name phar_name phar_prac_cert_no "
+        "mdtrt_sn manu_lotnum manu_date rx_flag trdn_flag rtal_docno sel_retn_cnt sel_retn_time sel_retn_opter_name drugtracinfo"
+    },
+    "3202": {
+        "data": "setl_optins file_qury_no stmt_begndate stmt_enddate medfee_sumamt fund_pay_sumamt cash_payamt "
+        "fixmedins_setl_cnt clr_type fixmedins_refd_setl_flag"
+    },
+    "9101": {"fsUploadIn": "in filename fixmedins_code"},
     "9102": {"fsDownloadIn": "file_qury_no filename fixmedins_code"},
 }
 _MONEY = re.compile(r"\d{1,14}(\.\d{1,2})?", re.ASCII)
@@ -104,7 +116,10 @@ class Insurance:
         self.sessions: set[str] = set()
         self.visits: dict[str, dict[str, Any]] = {}
         self.settled: dict[str, dict[str, Any]] = {}
+        self.ledger: list[dict[str, Any]] = []  # what 3201 and 3202 go by: settlements, and what undid them with a sign
+        self.settles_on = ""  # day of settlements, where it is not today
         self.reversed: list[str] = []
+        self.sold: list[list[str]] = []  # trace codes of each sale
         self.files: dict[str, bytes] = {}
         self._answered: dict[str, tuple[str, bytes]] = {}
         self._nonces: set[str] = set()
@@ -371,7 +386,8 @@ class Insurance:
             "mdtrt_id": data["mdtrt_id"], "psn_no": data["psn_no"], "medfee_sumamt": float(total), "fund_pay_sumamt": float(fund),
             "hifp_pay": float(fund), "psn_part_amt": float(total - fund), "acct_pay": 0.0, "psn_cash_pay": float(total - fund),
             "fulamt_ownpay_amt": 0.0, "overlmt_selfpay": 0.0, "preselfpay_amt": 0.0, "inscp_scp_amt": float(total), "balc": 1234.5,
-            "setl_time": datetime.now(CHINA).strftime(_MOMENT), "insutype": data["insutype"], "hosp_part_amt": 0.0,
+            "setl_time": f"{self.settles_on} 10:00:00" if self.settles_on else datetime.now(CHINA).strftime(_MOMENT),
+            "insutype": data["insutype"], "hosp_part_amt": 0.0, "clr_type": "11", "clr_optins": "359999",
         }  # fmt: skip
 
     def _do_2206a(self, given: dict[str, Any]) -> Any:
@@ -387,6 +403,7 @@ class Insurance:
             raise Refusal("该收费批次已结算")
         number = f"J{len(self.settled) + 1:08d}"
         self.settled[number] = {**made, "chrg_bchno": data["chrg_bchno"], "msgid": self.calls[-1]["msgid"]}
+        self._enter(number, made, 1)
         return {
             "setlinfo": {**made, "setl_id": number},
             "setldetail": [{"fund_pay_type": "310100", "fund_payamt": made["hifp_pay"]}],
@@ -396,11 +413,29 @@ class Insurance:
         made = self.settled.pop(given["data"]["setl_id"], None)
         if made is None:
             raise Refusal("结算信息不存在")
-        return {"setlinfo": {**made, "medfee_sumamt": -made["medfee_sumamt"]}}
+        self._enter(given["data"]["setl_id"], made, -1)
+        return {"setlinfo": {**made, "setl_id": given["data"]["setl_id"], "medfee_sumamt": -made["medfee_sumamt"]}}
+
+    def _enter(self, number: str, made: dict[str, Any], sign: int) -> None:
+        row = {name: sign * Decimal(str(made[name])) for name in ("medfee_sumamt", "fund_pay_sumamt", "acct_pay")}
+        known = {
+            "setl_id": number,
+            "mdtrt_id": made["mdtrt_id"],
+            "psn_no": made["psn_no"],
+            "clr_type": made["clr_type"],
+        }
+        self.ledger.append({**row, **known, "refund": sign < 0, "msgid": self.calls[-1]["msgid"]})
+
+    def _do_2205(self, given: dict[str, Any]) -> Any:
+        fees = self._visit(given["data"])["fees"]
+        if fees.pop(given["data"]["chrg_bchno"], None) is None:
+            raise Refusal("费用明细不存在")
+        return {}
 
     def _do_2601(self, given: dict[str, Any]) -> Any:
         data = given["data"]
         self.reversed.append(data["omsgid"])
+        self.ledger = [row for row in self.ledger if row["msgid"] != data["omsgid"]]
         for number, made in list(self.settled.items()):
             if made["msgid"] == data["omsgid"]:
                 del self.settled[number]
@@ -422,6 +457,74 @@ class Insurance:
                 "stmt_rslt_dscr": "",
             }
         }
+
+    def _do_3505a(self, given: dict[str, Any]) -> Any:
+        told = []
+        for row in given["selinfoDetail"]:
+            codes = [one["drug_trac_codg"] for one in row["drugtracinfo"]]
+            if any(not code or len(code) > 30 for code in codes):
+                raise self._mistake("3505A: drug_trac_codg")
+            if row["trdn_flag"] != "1" and len(set(codes)) < len(codes):
+                raise self._mistake("3505A: a pack is sold once")
+            self.sold.append(codes)
+            told.append(
+                {"fixmedins_bchno": row["fixmedins_bchno"], "retRslt": "1", "medins_prod_sel_no": f"X{len(self.sold)}"}
+            )
+        return {"selinfoDetail": told}
+
+    def _do_9101(self, given: dict[str, Any]) -> Any:
+        number = f"U{len(self.files) + 1:08d}"
+        self.files[number] = base64.b64decode(given["fsUploadIn"]["in"], validate=True)
+        return {"file_qury_no": number, "filename": given["fsUploadIn"]["filename"], "fixmedins_code": HOSPITAL}
+
+    def _do_3202(self, given: dict[str, Any]) -> Any:
+        """Compares the file of the hospital with the ledger, row by row; both files are one text in a zip archive."""
+        data = given["data"]
+        with zipfile.ZipFile(io.BytesIO(self.files[data["file_qury_no"]])) as archive:
+            lines = archive.read(archive.namelist()[0]).decode("utf-8").split("\n")
+        rows = [line.split("\t") for line in lines if line]
+        if any(len(row) != 7 or "" in row for row in rows):
+            raise self._mistake("3202: columns of the file")
+        if len(rows) != int(data["fixmedins_setl_cnt"]) or sum(Decimal(row[3]) for row in rows) != Decimal(
+            data["medfee_sumamt"]
+        ):
+            raise self._mistake("3202: the file is not what the totals say")
+        ours = {(row["setl_id"], row["refund"]): row for row in self.ledger if row["clr_type"] == data["clr_type"]}
+        told = []
+        for row in rows:
+            found = ours.pop((row[0], row[6] == "1"), None)
+            even = found is not None and all(
+                Decimal(text) == found[name]
+                for text, name in zip(row[3:6], ("medfee_sumamt", "fund_pay_sumamt", "acct_pay"), strict=True)
+            )
+            told.append(
+                [
+                    *row,
+                    found["msgid"] if found else "null",
+                    "0" if even else "1",
+                    "null" if even else "金额不符" if found else "中心无此记录",
+                ]
+            )
+        for known in ours.values():
+            amounts = [f"{known[name]:.2f}" for name in ("medfee_sumamt", "fund_pay_sumamt", "acct_pay")]
+            told.append(
+                [
+                    "null",
+                    "null",
+                    known["psn_no"],
+                    *amounts,
+                    "1" if known["refund"] else "0",
+                    known["msgid"],
+                    "1",
+                    "医院无此记录",
+                ]
+            )
+        number = f"R{len(self.files) + 1:08d}"
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(f"{number}.txt", "".join("\t".join(row) + "\r\n" for row in told))
+        self.files[number] = packed.getvalue()
+        return {"fileinfo": {"file_qury_no": number, "filename": f"{number}.zip", "dld_endtime": "2099-01-01 00:00:00"}}
 
     def _do_9102(self, given: dict[str, Any]) -> Any:
         found = self.files.get(given["fsDownloadIn"]["file_qury_no"])

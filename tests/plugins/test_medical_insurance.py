@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import io
+import json
 import re
 import threading
 import urllib.parse
@@ -101,6 +103,20 @@ def test_each_operator_signs_in_for_himself(platform: Insurance, desk: Desk) -> 
     assert desk.ask(call)[0] == 200
     assert desk.ask({**call, "requestId": "other-2"})[0] == 200
     assert [one["opter"] for one in platform.of("9001")].count("C099") == 1
+
+
+def test_who_signs_out_is_signed_in_again_by_the_next_call(platform: Insurance, desk: Desk) -> None:
+    call = {**call_of("1101", "leaves-1"), "opter": "C077", "opter_name": "收费员辛"}
+    assert desk.ask(call)[0] == 200
+    mine = platform.of("1101")[-1]["sign_no"]
+    status, answer = desk.ask({"infno": "9002", "requestId": "leaves-9002", "opter": "C077", "opter_name": "收费员辛"})
+    assert (status, answer["infcode"]) == (200, 0), answer
+    assert platform.of("9002")[-1]["input"] == {"signOut": {"sign_no": mine, "opter_no": "C077"}}
+    assert mine not in platform.sessions
+    assert desk.ask({**call, "requestId": "leaves-2"})[0] == 200
+    assert platform.of("1101")[-1]["sign_no"] in platform.sessions - {mine}
+    assert [one["opter"] for one in platform.of("9001")].count("C077") == 2
+    assert platform.wrong == []
 
 
 def test_reconciliation_says_whether_the_totals_agree(platform: Insurance, desk: Desk) -> None:
@@ -258,6 +274,80 @@ def test_after_a_crash_the_call_goes_out_again_under_the_same_msgid(tmp_path: Pa
         platform.close()
 
 
+def test_a_settlement_the_hub_was_killed_in_is_not_sent_again_and_can_be_reversed(tmp_path: Path) -> None:
+    platform = Insurance()
+    site = make_site(tmp_path, platform.url)
+    try:
+        with HubProcess(site) as hub:
+            desk = Desk(hub)
+            visit = outpatient(desk, "killed", until="2206A")
+            platform.script["2207A"] = ["lost"]
+            caller = threading.Thread(
+                target=asked_in_vain, args=(desk, call_of("2207A", "killed-2207A", mdtrt_id=visit["mdtrt_id"]))
+            )
+            caller.start()
+            wait_for(lambda: platform.settled, "the settlement is carried out, its answer under way")
+            hub.kill()
+            caller.join()
+        with HubProcess(site) as hub:
+            hub.settled()
+            dead = newest(hub, "insurance/settlement")
+            assert (dead["state"], dead["attempts"]) == ("dead", 1)
+            (made,) = platform.of("2207A")
+            desk = Desk(hub)
+            status, answer = desk.ask({"infno": "2601", "requestId": "killed-2601", "of": "killed-2207A", "input": {}})
+            assert (status, answer["infcode"]) == (200, 0), answer
+            assert platform.reversed == [made["msgid"]]
+            assert platform.settled == {}
+            # Whoever works on the dead letter may decide that it is to be sent all the same: under the number it had.
+            again = hub.call(
+                "POST", "/api/v1/deliveries/resend", {"ids": [dead["id"]], "step": "map", "reason": "5203 没有该笔结算"}
+            )
+            assert again.status in (200, 202), again.body
+            wait_for(lambda: len(platform.of("2207A")) == 2, "sent by hand")
+            hub.settled()
+            assert newest(hub, "insurance/settlement")["state"] == "delivered"
+            assert len({call["msgid"] for call in platform.of("2207A")}) == 1
+        assert platform.wrong == []
+    finally:
+        platform.close()
+
+
+def test_a_reversal_is_tried_until_it_is_answered_and_undoes_once(
+    platform: Insurance, hub: HubProcess, desk: Desk
+) -> None:
+    visit = outpatient(desk, "stubborn", until="2206A")
+    platform.script["2207A"] = ["lost"]
+    assert desk.ask(call_of("2207A", "stubborn-2207A", mdtrt_id=visit["mdtrt_id"]))[0] == 504
+    before, reversed_before = len(platform.of("2601")), len(platform.reversed)
+    platform.script["2601"] = ["502", "garbage", "busy"]
+    call = {"infno": "2601", "requestId": "stubborn-2601", "of": "stubborn-2207A", "input": {}}
+    assert desk.ask(call)[0] == 200
+    made = platform.of("2601")[before:]
+    assert len(made) == 4
+    assert len({one["msgid"] for one in made}) == 1
+    assert len(platform.reversed) == reversed_before + 1
+    # Asked again, the hub answers without another call.
+    assert desk.ask(call)[0] == 200
+    assert len(platform.of("2601")) == before + 4
+    assert platform.wrong == []
+
+
+def test_a_reversal_that_fails_for_good_is_a_dead_letter(platform: Insurance, hub: HubProcess, desk: Desk) -> None:
+    visit = outpatient(desk, "hopeless", until="2206A")
+    platform.script["2207A"] = ["lost"]
+    assert desk.ask(call_of("2207A", "hopeless-2207A", mdtrt_id=visit["mdtrt_id"]))[0] == 504
+    platform.script["2601"] = ["busy"] * 4  # as often as the site tries
+    assert desk.ask({"infno": "2601", "requestId": "hopeless-2601", "of": "hopeless-2207A", "input": {}})[0] == 502
+    dead = newest(hub, "insurance/reversal")
+    assert (dead["state"], dead["reason"], dead["attempts"]) == ("dead", "系统繁忙，请稍后再试", 4)
+    resent = hub.call("POST", "/api/v1/deliveries/resend", {"ids": [dead["id"]], "step": "map", "reason": "平台已恢复"})
+    assert resent.status in (200, 202), resent.body
+    hub.settled()
+    assert newest(hub, "insurance/reversal")["state"] == "delivered"
+    assert platform.reversed[-1] == platform.of("2207A")[-1]["msgid"]
+
+
 def asked_in_vain(desk: Desk, call: dict[str, Any]) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
         desk.ask(call)
@@ -352,3 +442,56 @@ def test_every_transaction_belongs_to_one_interface() -> None:
     # 移动支付 has an envelope of its own, and a plugin; 4261 to 4263 are Hunan's and have none at all.
     elsewhere = {infno for infno in transactions() if infno[0] == "6"} | {"4261", "4262", "4263"}
     assert set(transactions()) - elsewhere == set(known)
+
+
+# -- trace codes of medicines ----------------------------------------------------------------------------------------------
+
+
+def sale(number: str, codes: list[str], trdn_flag: str = "0") -> dict[str, Any]:
+    """A call 3505A of one medicine with these trace codes."""
+    example = json.loads((ROOT / "plugins/insurance/medical_insurance/examples/3505A.json").read_text("utf-8"))
+    (row,) = example["input"]["selinfoDetail"]
+    row |= {
+        "trdn_flag": trdn_flag,
+        "sel_retn_cnt": str(len(codes)),
+        "drugtracinfo": [{"drug_trac_codg": one} for one in codes],
+    }
+    return {"infno": "3505A", "requestId": number, "input": {"selinfoDetail": [row]}}
+
+
+def test_a_pack_is_sold_once_and_parts_of_it_more_often(platform: Insurance, hub: HubProcess, desk: Desk) -> None:
+    whole = ["81000000000000000001", "81000000000000000002"]
+    status, answer = desk.ask(sale("sale-whole", whole))
+    assert (status, answer["output"]["selinfoDetail"][0]["retRslt"]) == (200, "1")
+    assert platform.sold[-1] == whole
+    before = len(platform.of("3505A"))
+    assert desk.ask(sale("sale-twice", [whole[0], whole[0]]))[0] == 500
+    assert desk.ask(sale("sale-blank", ["8100000 0000000003"]))[0] == 500
+    assert desk.ask(sale("sale-long", ["8" * 31]))[0] == 500
+    assert len(platform.of("3505A")) == before
+    assert desk.ask(sale("sale-parts", [whole[0], whole[0]], trdn_flag="1"))[0] == 200
+    assert platform.wrong == []
+
+
+def test_the_table_of_transactions_says_what_is_there() -> None:
+    lines = (ROOT / "plugins/insurance/medical_insurance/transactions.csv").read_text("utf-8").splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    assert {row["infno"]: row["name"] for row in rows} == transactions()
+    plugins = {
+        name: load(ROOT / "plugins" / "insurance" / name / "plugin.yaml").data["interfaces"]
+        for name in ("medical_insurance", "mobile_insurance_payment")
+    }
+    for row in rows:
+        infno = row["infno"]
+        if row["interface"] != "-":
+            plugin, _, interface = row["interface"].partition("/")
+            found = plugins[plugin][interface]
+            assert infno in found["accepts"] if found["direction"] == "out" else f"'{infno}'" == found["type"], infno
+        schemas = ROOT / "schemas" / "medical_insurance"
+        if row["schema"] == "-":
+            assert not (schemas / f"{infno}.json").exists(), infno
+        else:
+            assert (schemas / row["schema"]).is_file(), infno
+        for mapping in row["mappings"].split() if row["mappings"] != "-" else ():
+            steps = load(ROOT / "mappings" / f"{mapping}.yaml").data["steps"]
+            assert any(infno in (ROOT / "mappings" / f"{step}.yaml").read_text("utf-8") for step in steps), infno

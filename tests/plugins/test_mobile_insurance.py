@@ -37,7 +37,7 @@ interfaces:
     keys: {order: data.payOrdId}
   state: {direction: out, adapter: http, connect: {url: "${url}"}, codec: json, order_by: ''}
 """
-OUT = ("fee_upload", "pay_order", "refund", "order_query", "fee_revoke")
+OUT = ("fee_upload", "pay_order", "refund", "order_query", "fee_revoke", "order_sync", "ec_terminal")
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,8 @@ def hub(platform: MobilePlatform, states: Sink, tmp_path_factory: pytest.TempPat
                     "app_secret": "file:../secret",
                     "private_key": "file:../ours",
                     "platform_key": "file:../theirs",
+                    "sync_path": "/sync",
+                    "ec_path": "/terminal",
                 },
                 "interfaces": {"pay_order": {"timeout": "1s"}},
             },
@@ -143,6 +145,27 @@ def test_a_refusal_and_what_would_be_refused(platform: MobilePlatform, hub: HubP
     assert pay(hub, "6201", "r2", medfeeSumamt="51.61")[0] == 500
     assert pay(hub, "6203", "r3", refdType="SOME")[0] == 500
     assert len(platform.calls) == before
+
+
+def test_how_the_rest_was_paid_is_told_when_it_adds_up(platform: MobilePlatform, hub: HubProcess) -> None:
+    order = pay(hub, "6201", "y1")[1]["data"]["payOrdId"]
+    assert pay(hub, "6204", "y2", payOrdId=order)[0] == 200
+    assert platform.calls[-1][1]["thdPayType"] == "1"
+    before = len(platform.calls)
+    assert pay(hub, "6204", "y3", payOrdId=order, ownPayAmt="15.49")[0] == 500
+    assert len(platform.calls) == before
+
+
+def test_a_code_is_read_by_the_terminal(platform: MobilePlatform, hub: HubProcess) -> None:
+    call = json.loads((EXAMPLES / "ec.json").read_text(encoding="utf-8"))
+    url = f"http://127.0.0.1:{hub.port('hospital/pay')}/pay"
+    status, answer = post(url, {**call, "infno": "cn.nhsa.ec.auth", "requestId": "ec1"})
+    assert (status, answer["data"]["authNo"]) == (200, "AB202611280001"), answer
+    assert platform.kinds == ["cn.nhsa.ec.auth"]
+    assert platform.calls[-1][1] == call["data"]
+    del call["data"]["businessType"]
+    assert post(url, {**call, "infno": "cn.nhsa.ec.auth", "requestId": "ec2"})[0] == 500
+    assert platform.wrong == []
 
 
 def test_a_notice_is_opened_answered_and_taken_once(hub: HubProcess, states: Sink) -> None:
