@@ -22,6 +22,8 @@ _PATHS = {
     "/org/local/api/hos/refund_Order": "6203",
     "/org/local/api/hos/query_order_info": "6301",
     "/org/local/api/hos/revoke_order": "6401",
+    "/sync": "6204",
+    "/terminal": "ec",
 }
 
 
@@ -88,6 +90,7 @@ class MobilePlatform:
         self.wrong: list[str] = []
         self.states: dict[str, str] = {}
         self.silent: set[str] = set()
+        self.kinds: list[str] = []  # transType of the calls that have one
         self._let_go = threading.Event()
         platform = self
 
@@ -98,7 +101,10 @@ class MobilePlatform:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 infno = _PATHS[self.path]
                 try:
-                    data = opened(json.loads(raw), app_id, secret, public)
+                    call = json.loads(raw)
+                    data = opened(call, app_id, secret, public)
+                    if infno == "ec":
+                        platform.kinds.append(call["transType"])
                 except (ValueError, KeyError) as why:
                     platform.wrong.append(str(why))
                     body: dict[str, Any] = {"code": 401, "message": "验签失败", "success": False}
@@ -137,10 +143,14 @@ class MobilePlatform:
             order = f"PO{len(self.states) + 1:010d}"
             self.states[order] = "0"
             return 0, "成功", {"payOrdId": order, "payToken": f"T{order}", "extData": {}}
+        if infno == "ec":
+            return 0, "成功", {"authNo": f"A{data['outBizNo']}", "ecToken": "EC1", "userName": "林样例"}
         order = data["payOrdId"]
         if order not in self.states:
             return 1001, "订单不存在", None
         amounts = {"feeSumamt": 51.6, "ownPayAmt": 15.48, "psnAcctPay": 0, "fundPay": 36.12}
+        if infno == "6204":
+            return 0, "成功", {}
         if infno == "6202":
             self.states[order] = "6"
         if infno == "6401":

@@ -137,6 +137,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubProcess,
     config = {
         "plugins": ["../plugins", str(ROOT / "plugins" / "messaging")],
         "mappings": [str(ROOT / "mappings")],
+        "schemas": [str(ROOT / "schemas")],
         "watch": False,
         "store": {"path": "../var", "min_free_disk": 0},
         "admin": {"port": 0},
