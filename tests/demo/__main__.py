@@ -1,25 +1,32 @@
-"""``make demo``: a morning at the hub, told and checked. Status 0 only when everything happened as told."""
+"""``make demo``: a morning and an afternoon at the hub, told and checked. Status 0 only when everything happened as told."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.cells import set_cell_size
 from rich.console import Console
 
 from hub.config import load_config
+from hub.errors import HubError
 from hub.i18n import t
+from tests.demo.afternoon import Afternoon
+from tests.demo.checks import Checks
 from tests.demo.hub import DemoError, Hub
+from tests.demo.parties import Parties, make_secrets
 from tests.demo.peers import Peers
-from tests.demo.place import REPOSITORY, SECRETS, Place, apart, secret, usual
+from tests.demo.place import AFTERNOON, REPOSITORY, SECRETS, Place, apart, secret, usual
 from tests.demo.story import Morning
 
 
@@ -39,55 +46,97 @@ def main() -> int:
     parser.add_argument(
         "--prepare",
         action="store_true",
-        help=t("only make the token files that config/demo names", "仅生成 config/demo 所引用的令牌文件"),
+        help=t(
+            "only make the keys and tokens that config/demo and config/afternoon name",
+            "仅生成 config/demo 与 config/afternoon 所引用的密钥与令牌文件",
+        ),
+    )
+    parser.add_argument(
+        "--part",
+        choices=["morning", "afternoon"],
+        help=t("only this part", "仅此部分"),
     )
     options = parser.parse_args()
     if options.prepare:
         for name in SECRETS:
             secret(usual().folder, name)
+        asyncio.run(make_secrets(AFTERNOON))
         return 0
     # Wide enough for the tables where the output is no terminal.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
-        return asyncio.run(_run(console, options.apart, keep=options.keep))
-    except (DemoError, OSError) as error:
+        return asyncio.run(_run(console, options.apart, options.part, keep=options.keep))
+    except (DemoError, HubError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-async def _run(console: Console, folder: Path | None, *, keep: bool) -> int:
+async def _run(console: Console, folder: Path | None, part: str | None, *, keep: bool) -> int:
     started = time.monotonic()
     told_to_stop = asyncio.Event()
+    checks = Checks(console)
+    if part == "afternoon":
+        await _afternoon(console, folder, checks)
+        return _verdict(console, checks, started)
     place, peers = await _settle(console, folder)
     hub = Hub(place)
     try:
         place.forget()
         console.print(t("[bold]Tongqu[/bold] – a morning at the hub", "[bold]通衢[/bold]：枢纽的一个上午"))
-        morning = Morning(place, hub, peers, console)
-        checks = morning.checks
-        checked = await hub.cli_json("check")
+        morning = Morning(place, hub, peers, checks, console)
+        checked, _ = await asyncio.gather(hub.cli_json("check"), hub.start())
         checks.expect(
             t("`hub check` finds nothing wrong with the configuration", "`hub check` 确认配置无误"),
             [],
             [problem["text"] for problem in checked["problems"]],
         )
-        await hub.start()
         checks.say(t(f"the hub runs at {hub.address}", f"枢纽运行于 {hub.address}"))
         await morning.tell()
         if keep:
-            _verdict(console, morning, started)
+            if part is None:
+                await _afternoon(console, folder, checks)
+            _verdict(console, checks, started)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
             await _stay(console, hub, peers, told_to_stop)
             return 1 if checks.missed else 0
         checks.expect(t("the hub stops cleanly when told to", "枢纽按要求正常停止"), 0, await hub.stop())
-        _verdict(console, morning, started)
-        return 1 if checks.missed else 0
     finally:
         await hub.stop()
         await peers.stop()
+    if part is None:
+        await _afternoon(console, folder, checks)
+    return _verdict(console, checks, started)
+
+
+async def _afternoon(console: Console, folder: Path | None, checks: Checks) -> None:
+    """With a hub of its own, always on free ports."""
+    with _own_folder(folder / "afternoon" if folder is not None else AFTERNOON) as where:
+        parties = Parties(where)
+        hub = Hub(parties.place)
+        console.print(t("\n[bold]Tongqu[/bold] – the afternoon", "\n[bold]通衢[/bold]：下午"))
+        try:
+            parties.place.forget()
+            await parties.start()
+            await Afternoon(parties, hub, checks).tell()
+            checks.expect(t("the hub stops cleanly when told to", "枢纽按要求正常停止"), 0, await hub.stop())
+        finally:
+            await hub.stop()
+            await parties.stop()
+
+
+@contextmanager
+def _own_folder(wanted: Path) -> Iterator[Path]:
+    """The folder, made where it is not there; another one beside it while another demo has it."""
+    folder = _created(wanted.resolve())
+    with (folder / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            folder = Path(tempfile.mkdtemp(prefix="afternoon-", dir=folder.parent))
+        yield folder
 
 
 async def _settle(console: Console, folder: Path | None) -> tuple[Place, Peers]:
@@ -139,8 +188,8 @@ def _busy_port(place: Place) -> int:
     return 0
 
 
-def _verdict(console: Console, morning: Morning, started: float) -> None:
-    checks = morning.checks
+def _verdict(console: Console, checks: Checks, started: float) -> int:
+    """Tell how it went; the exit status."""
     took = time.monotonic() - started
     if checks.missed:
         console.print(
@@ -151,13 +200,14 @@ def _verdict(console: Console, morning: Morning, started: float) -> None:
         )
         for text in checks.missed:
             console.print(f"  {text}", markup=False)
-        return
+        return 1
     console.print(
         t(
             f"\n[green bold]Everything happened as told[/green bold]: {checks.met} checks, {took:.1f} s",
             f"\n[green bold]一切如所述[/green bold]：{checks.met} 项检查，{took:.1f} 秒",
         )
     )
+    return 0
 
 
 async def _stay(console: Console, hub: Hub, peers: Peers, told_to_stop: asyncio.Event) -> None:

@@ -20,7 +20,7 @@ from tests.demo.place import REPOSITORY, Place
 __all__ = ["DemoError", "Hub", "Said"]
 
 #: Time the hub gets to start or to stop, seconds.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -57,7 +57,9 @@ class Hub:
     # -- the process ---------------------------------------------------------------------------------------------
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "hub.cli", words[0], "--config", str(self.place.config), *words[1:]]
+        """``hub flows list`` has its options after both words, ``hub dead resend`` before the second."""
+        head = 2 if words[0] == "flows" else 1
+        return [sys.executable, "-m", "hub.cli", *words[:head], "--config", str(self.place.config), *words[head:]]
 
     def shown(self, *words: str) -> str:
         """A command as a person types it in the repository."""

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from hub.config import load_config
 
-__all__ = ["REPOSITORY", "SECRETS", "Place", "apart", "secret", "usual"]
+__all__ = ["AFTERNOON", "REPOSITORY", "SECRETS", "Place", "apart", "secret", "usual"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _CONFIG = REPOSITORY / "config" / "demo"
 _VAR = REPOSITORY / "var" / "demo"
+#: Where the afternoon runs: a copy of ``config/afternoon``, its keys, its data.
+AFTERNOON = REPOSITORY / "var" / "afternoon"
 SECRETS = ("operator.token", "ministry.token", "province.token", "sms.key")
 _TARGETS = ("province", "ministry", "sms")
 

@@ -40,8 +40,8 @@ _LAB_REPORTS = "/api/v1/lab-reports"
 class Morning:
     """The story and what it needs: the hub, the parties it delivers to, the senders."""
 
-    def __init__(self, place: Place, hub: Hub, peers: Peers, console: Console) -> None:
-        self.checks = Checks(console)
+    def __init__(self, place: Place, hub: Hub, peers: Peers, checks: Checks, console: Console) -> None:
+        self.checks = checks
         self._place = place
         self._hub = hub
         self._province, self._ministry, self._sms = peers.province, peers.ministry, peers.sms
