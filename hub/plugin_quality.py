@@ -36,5 +36,5 @@ def quality_of(site: VerifySite, record: Record, name: str) -> Quality:
     contract = subject.plugin.contract
     stamp = digest(site, subject)
     report = PluginReport(contract.id, contract.name, subject.plugin.folder.parent.name, digest=stamp)
-    report.add(static_checks(site, subject, run_proofs=False))
+    report.add(static_checks(site, subject, {}))
     return judge(report, record.of(name, stamp))
