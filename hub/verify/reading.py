@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hub.api import Receiver
@@ -23,6 +23,7 @@ __all__ = ["read_again", "take"]
 _STRANGE = b'{"verify": "not a message"}'
 _PATIENCE_S = 20.0
 _LOOK_S = 0.02
+_AGAIN_S = 1.0
 #: Rows of the call log looked at.
 _ROWS = 500
 
@@ -58,7 +59,7 @@ async def take(talk: Talk, interface: str) -> Result:
         await _run(talk, interface)
         if contract.control_id:
             text = t("what came after something strange is not taken", "异常条目之后的条目未被接收")
-            await _until(talk, interface, since, _taken, text)
+            await _until(talk, interface, since, _taken, text, again=lambda: _run(talk, interface))
         return t("no schema: any entry is a message", "无 schema：任意条目均为消息") if strange else ""
 
     return await tried("receive", interface, work)
@@ -111,7 +112,7 @@ async def read_again(talk: Talk, interface: str) -> list[Result]:
         return ""
 
     results = [await tried("refusals", f"{interface}: {t('repeated', '重复')}", repeated)]
-    if _made(talk, interface) >= 0:
+    if _made(talk, interface) >= 0 and talk.simulator.answers(interface):
         results.append(await tried("refusals", f"{interface}: {t('failing', '来源故障')}", failing))
     if talk.simulator.signs_replies(interface):
         results.append(await tried("refusals", f"{interface}: {t('forged', '伪造')}", forged))
@@ -174,8 +175,17 @@ async def _reached(reached: Callable[[], bool], text: str) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _until(talk: Talk, interface: str, since: int, wanted: Callable[[CallRecord], bool], text: str) -> CallRecord:
+async def _until(
+    talk: Talk,
+    interface: str,
+    since: int,
+    wanted: Callable[[CallRecord], bool],
+    text: str,
+    again: Callable[[], Awaitable[str]] | None = None,
+) -> CallRecord:
+    """A row that is wanted; ``again`` reads the source once more now and then: one asked by whole seconds may tell of an entry later."""
     end = time.monotonic() + _PATIENCE_S
+    next_try = time.monotonic() + _AGAIN_S
     while True:
         rows = await _rows(talk, interface, since)
         for row in rows:
@@ -184,6 +194,9 @@ async def _until(talk: Talk, interface: str, since: int, wanted: Callable[[CallR
         if time.monotonic() > end:
             told = next((f": {row.error}" for row in rows if row.error), "")
             raise RigError(text + told)
+        if again is not None and time.monotonic() > next_try:
+            await again()
+            next_try = time.monotonic() + _AGAIN_S
         await asyncio.sleep(_LOOK_S)
 
 
