@@ -34,6 +34,8 @@ __all__ = ["Group"]
 #: Conversations with parties at once: most of the time they wait.
 _AT_ONCE = 16
 _PLUGINS_AT_ONCE = 6
+#: Longest wait for a port.
+_PORT_S = 30.0
 #: What must hold of an interface before anything else can be looked at.
 _FIRST = {"out": "round_trip", "in": "receive"}
 
@@ -226,11 +228,23 @@ class Group:
         await asyncio.gather(*(back(talk) for talk in going))
 
     async def _return(self, talk: Talk) -> None:
-        try:
-            talk.simulator = await self._simulator(talk.party.subject, talk.party.settings, talk.simulator)
-        except Exception as error:  # told by what waits in vain
-            why = mask_text(f"{type(error).__name__}: {error}")
-            self._results[talk.party.id].append(Result("outage", Status.FAILED, "", why))
+        """At the same port, which a call of another process may have for a while as its own end."""
+        end = time.monotonic() + _PORT_S
+        while True:
+            try:
+                talk.simulator = await self._simulator(talk.party.subject, talk.party.settings, talk.simulator)
+            except HubError as error:
+                if error.code == "simulate.listen" and time.monotonic() < end:
+                    await asyncio.sleep(0.2)
+                    continue
+                self._lost(talk, error)
+            except Exception as error:  # told by what waits in vain
+                self._lost(talk, error)
+            return
+
+    def _lost(self, talk: Talk, error: Exception) -> None:
+        why = mask_text(f"{type(error).__name__}: {error}")
+        self._results[talk.party.id].append(Result("outage", Status.FAILED, "", why))
 
     # -- last: what was written of it all ----------------------------------------------------------------------------
 

@@ -44,7 +44,8 @@ def test_a_frozen_user_reaches_it_and_the_identity_service_answers_it(site: Site
         return site.world.said(f"/apps/{app}/portal/users/status")
 
     wait_for(arrived, f"the event at {app}")
-    assert [(body["eventId"], body["account"]) for body in arrived()] == [("e1", f"{app}-1")]
+    # Told again, with the same number, where the busy stand-in answered too late.
+    assert {(body["eventId"], body["account"]) for body in arrived()} == {("e1", f"{app}-1")}
     asked = {"requestId": f"s-{app}", "protocol": "oauth2", "token": "good"}
     path = f"{site.paths[app]}/sso/token-check"
     answer = site.world.call(site.hub, f"{app}/sso_token_check", path, asked)
