@@ -21,8 +21,8 @@ from hub.mapping_tools.workbench import Circumstances
 from hub.message import Direction, Outcome
 from hub.simulator import Simulator
 from hub.store.base import CallQuery
+from hub.verify import samples
 from hub.verify.rig import Party, Rig
-from hub.verify.samples import sample_of, tested_settings
 from hub.verify.site import Subject, VerifySite, open_site
 from tests.contracts.odd import odd_bytes, odd_trees
 
@@ -59,7 +59,8 @@ class Tracebacks(logging.Handler):
 @pytest.fixture(scope="module")
 def found(request: pytest.FixtureRequest) -> dict[str, Found]:
     """Of the plugins whose tests are to run."""
-    wanted = {item.callspec.params["plugin"] for item in request.session.items if hasattr(item, "callspec")}
+    mine = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    wanted = {item.callspec.params["plugin"] for item in mine}
     names = [name for name in PLUGINS if name in wanted]
     site = open_site(CONFIG)
     results: dict[str, Found] = defaultdict(Found)
@@ -80,7 +81,7 @@ async def _called(site: VerifySite, subjects: list[Subject], folder: Path, resul
                 subject.plugin,
                 site.registry,
                 site.mappings,
-                settings=tested_settings(site, subject),
+                settings=samples.tested_settings(site, subject),
                 schemas=site.loaded.schema_folders,
                 lenient=True,
             )
@@ -130,11 +131,11 @@ async def _party(rig: Rig, party: Party, simulator: Simulator, result: Found) ->
 
 def _mapped(site: VerifySite, subject: Subject, result: Found) -> None:
     """What the mappings of ``out`` interfaces make of odd messages."""
-    settings = tested_settings(site, subject)
+    settings = samples.tested_settings(site, subject)
     for name, contract in subject.plugin.contract.interfaces.items():
         if contract.direction != "out" or not contract.mapping or "${" in contract.mapping:
             continue
-        sample = sample_of(site, subject, name, settings)
+        sample = samples.sample_of(site, subject, name, settings)
         if isinstance(sample, str):
             continue
         mapping = site.mappings.get(contract.mapping)
