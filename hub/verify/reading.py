@@ -59,7 +59,13 @@ async def take(talk: Talk, interface: str) -> Result:
         await _run(talk, interface)
         if contract.control_id:
             text = t("what came after something strange is not taken", "异常条目之后的条目未被接收")
-            await _until(talk, interface, since, _taken, text, again=lambda: _run(talk, interface))
+
+            async def another() -> str:
+                """By chance an entry may look like an earlier one, and is a repetition then."""
+                await talk.simulator.offer(interface)
+                return await _run(talk, interface)
+
+            await _until(talk, interface, since, _taken, text, again=another)
         return t("no schema: any entry is a message", "无 schema：任意条目均为消息") if strange else ""
 
     return await tried("receive", interface, work)
@@ -183,7 +189,7 @@ async def _until(
     text: str,
     again: Callable[[], Awaitable[str]] | None = None,
 ) -> CallRecord:
-    """A row that is wanted; ``again`` reads the source once more now and then: one asked by whole seconds may tell of an entry later."""
+    """A row that is wanted; ``again`` is done now and then until it is there."""
     end = time.monotonic() + _PATIENCE_S
     next_try = time.monotonic() + _AGAIN_S
     while True:
