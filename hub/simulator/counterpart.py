@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hub.errors import HubError
+from hub.i18n import t
 from hub.simulator.behaviour import Behaviour
 
 if TYPE_CHECKING:
@@ -32,7 +34,11 @@ class Listening(ABC):
 
     async def offer(self, side: Side, body: bytes) -> None:
         """One more entry in the source of an ``in`` interface. Raises :class:`hub.errors.HubError` where it can't be one."""
-        raise NotImplementedError
+        raise HubError(
+            t(f"{side.interface}: nothing can be laid out there", f"{side.interface}：无法放置条目"),
+            code="simulate.source",
+            remedy=t("send messages to the hub instead: --drive", "请改用 --drive 向枢纽发送消息"),
+        )
 
 
 class Counterpart(ABC):
