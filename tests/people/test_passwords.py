@@ -52,8 +52,8 @@ def test_without_the_key_outside_of_the_database_nothing_can_be_guessed(tmp_path
 
 @given(st.text(max_size=80))
 @settings(deadline=None)
-def test_what_is_stored_may_be_damaged(text: str) -> None:
-    passwords = Passwords(Sealing(Path("nowhere")), 10)
+def test_what_is_stored_may_be_damaged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    passwords = Passwords(Sealing(tmp_path_factory.getbasetemp()), 10)
     assert not passwords.verify("x", text)
     assert not passwords.verify("x", f"pbkdf2-sm3$0$f$${text}")
 
@@ -87,15 +87,14 @@ def test_a_key_that_is_rotated_goes_on_opening_what_it_sealed(tmp_path: Path) ->
 
 
 @given(st.text(max_size=50), st.text(max_size=20))
-def test_what_was_sealed_opens(text: str, bound: str) -> None:
-    keys = Keys()
-    sealing = Sealing(Path("nowhere"), keys)
+def test_what_was_sealed_opens(tmp_path_factory: pytest.TempPathFactory, text: str, bound: str) -> None:
+    sealing = Sealing(tmp_path_factory.getbasetemp(), Keys())
     assert sealing.open(sealing.seal(text, f"{bound!r}"), f"{bound!r}") == text
 
 
 @given(st.binary(max_size=60))
-def test_anything_else_does_not_open(data: bytes) -> None:
-    sealing = Sealing(Path("nowhere"), Keys())
+def test_anything_else_does_not_open(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    sealing = Sealing(tmp_path_factory.getbasetemp(), Keys())
     if data:
         with pytest.raises(PeopleError):
             sealing.open(data, "x")

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,7 +143,7 @@ class Taker:
         self._server.server_close()
 
 
-class _Http:
+class _Http(ABC):
     """An HTTP server in threads."""
 
     def __init__(self) -> None:
@@ -175,8 +176,9 @@ class _Http:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
+    @abstractmethod
     def serve(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
-        raise NotImplementedError
+        """Status, content type and body of the answer."""
 
     def close(self) -> None:
         self._server.shutdown()
