@@ -5,12 +5,13 @@ Stands between such an adapter and the intake, and lets in only messages of a ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from hub.api import Bound, IntakePort, Item, Receipt
+from hub.api import Bound, IntakePort, Receipt
 from hub.callers.door import Door
 from hub.callers.errors import CallerRefused
 from hub.errors import HubError, StoreBusy
+from hub.forwarding import ForwardingIntake
 from hub.message import Outcome
 
 __all__ = ["PeerIntake"]
@@ -19,11 +20,11 @@ __all__ = ["PeerIntake"]
 _LATER = (429, 503)
 
 
-class PeerIntake:
+class PeerIntake(ForwardingIntake):
     """A :class:`hub.api.IntakePort` for one interface."""
 
     def __init__(self, intake: IntakePort, door: Door) -> None:
-        self._intake = intake
+        super().__init__(intake)
         self._door = door
 
     def submit(
@@ -47,36 +48,6 @@ class PeerIntake:
         self._intake.submit(
             bound, raw, done, remote=remote, control_id=control_id, params={**(params or {}), "caller": caller}
         )
-
-    async def take(
-        self, bound: Bound, items: Sequence[Item], *, mark: str | None = None, name: str = "", remote: str = ""
-    ) -> list[Receipt]:
-        return await self._intake.take(bound, items, mark=mark, name=name, remote=remote)
-
-    async def mark(self, bound: Bound, name: str = "") -> str:
-        return await self._intake.mark(bound, name)
-
-    async def check(
-        self, bound: Bound, raw: bytes, *, params: Mapping[str, str] | None = None
-    ) -> Sequence[Mapping[str, str]]:
-        return await self._intake.check(bound, raw, params=params)
-
-    def note_run(
-        self,
-        bound: Bound,
-        *,
-        started_us: int,
-        params: Mapping[str, str],
-        error: HubError | None = None,
-        remote: str = "",
-    ) -> None:
-        self._intake.note_run(bound, started_us=started_us, params=params, error=error, remote=remote)
-
-    def refuse(self, bound: Bound, raw: bytes, error: HubError, *, remote: str = "") -> None:
-        self._intake.refuse(bound, raw, error, remote=remote)
-
-    def ready(self) -> bool:
-        return self._intake.ready()
 
 
 def _address(remote: str) -> str:

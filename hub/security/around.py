@@ -14,6 +14,7 @@ from typing import Any
 
 from hub.api import Bound, IntakePort, Item, Outgoing, Receipt, Reply, Sender
 from hub.errors import ExchangeError, HubError, StoreBusy, TransientError
+from hub.forwarding import ForwardingIntake
 from hub.i18n import t
 from hub.message import Outcome
 from hub.security.errors import Refused
@@ -98,14 +99,14 @@ class _Opened:
         return {**(given or {}), **notes} if notes else given
 
 
-class ProtectedIntake:
+class ProtectedIntake(ForwardingIntake):
     """An :class:`~hub.api.IntakePort` in front of the real one, for one receiver.
 
     ``live``: what comes was sent just now, so that the time of its signature counts; see :class:`~hub.security.Opening`.
     """
 
     def __init__(self, intake: IntakePort, protection: Protection, *, live: bool) -> None:
-        self._intake = intake
+        super().__init__(intake)
         self._protection = protection
         self._live = live
         self._line: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()  # what waits for a large one before it
@@ -176,28 +177,6 @@ class ProtectedIntake:
             if opening is not None and not receipt.accepted:
                 opening.forget()
         return receipts
-
-    async def mark(self, bound: Bound, name: str = "") -> str:
-        return await self._intake.mark(bound, name)
-
-    async def check(
-        self, bound: Bound, raw: bytes, *, params: Mapping[str, str] | None = None
-    ) -> Sequence[Mapping[str, str]]:
-        return await self._intake.check(bound, raw, params=params)
-
-    def note_run(
-        self,
-        bound: Bound,
-        *,
-        started_us: int,
-        params: Mapping[str, str],
-        error: HubError | None = None,
-        remote: str = "",
-    ) -> None:
-        self._intake.note_run(bound, started_us=started_us, params=params, error=error, remote=remote)
-
-    def refuse(self, bound: Bound, raw: bytes, error: HubError, *, remote: str = "") -> None:
-        self._intake.refuse(bound, raw, error, remote=remote)
 
     def ready(self) -> bool:
         return self._waiting < _WAITING_BYTES and self._intake.ready()
