@@ -247,8 +247,8 @@ class Platform:
         return {**done, "out_trade_no": number}
 
 
-def make_site(folder: Path, platform: Platform, results: str) -> Path:
-    (folder / "config").mkdir(parents=True)
+def keep_secrets(folder: Path) -> None:
+    """The files the settings below name."""
     for name, value in {
         "token": TOKEN,
         "private": pem(OURS),
@@ -257,6 +257,37 @@ def make_site(folder: Path, platform: Platform, results: str) -> Path:
     }.items():
         (folder / name).write_text(value)
         (folder / name).chmod(0o600)
+
+
+def wechat_settings(url: str) -> dict[str, Any]:
+    return {
+        "base_url": url,
+        "appid": "wx0000000000000001",
+        "mchid": "1900000001",
+        "serial": "OURS",
+        "private_key": "file:../private",
+        "platform_serial": "PLAT",
+        "platform_key": "file:../platform",
+        "api_key": "file:../api_key",
+        "notify_url": "https://hospital.example/wechat/notify",
+        "notify_port": 0,
+    }
+
+
+def alipay_settings(url: str) -> dict[str, Any]:
+    return {
+        "gateway": f"{url}/gateway.do",
+        "app_id": "2021000000000001",
+        "private_key": "file:../private",
+        "alipay_key": "file:../platform",
+        "notify_url": "https://hospital.example/alipay/notify",
+        "notify_port": 0,
+    }
+
+
+def make_site(folder: Path, platform: Platform, results: str) -> Path:
+    (folder / "config").mkdir(parents=True)
+    keep_secrets(folder)
     quick = {"retry": {"attempts": 3, "interval": "20ms"}, "breaker": {"failures": 1000}}
     out = {
         "wechat": ("native", "query", "close", "refund", "refund_query"),
@@ -277,30 +308,12 @@ def make_site(folder: Path, platform: Platform, results: str) -> Path:
             },
             "wechat": {
                 "plugin": "wechat_pay",
-                "settings": {
-                    "base_url": platform.url,
-                    "appid": "wx0000000000000001",
-                    "mchid": "1900000001",
-                    "serial": "OURS",
-                    "private_key": "file:../private",
-                    "platform_serial": "PLAT",
-                    "platform_key": "file:../platform",
-                    "api_key": "file:../api_key",
-                    "notify_url": "https://hospital.example/wechat/notify",
-                    "notify_port": 0,
-                },
+                "settings": wechat_settings(platform.url),
                 "interfaces": {"jsapi": "off", **dict.fromkeys(out["wechat"], quick)},
             },
             "alipay": {
                 "plugin": "alipay",
-                "settings": {
-                    "gateway": f"{platform.url}/gateway.do",
-                    "app_id": "2021000000000001",
-                    "private_key": "file:../private",
-                    "alipay_key": "file:../platform",
-                    "notify_url": "https://hospital.example/alipay/notify",
-                    "notify_port": 0,
-                },
+                "settings": alipay_settings(platform.url),
                 "interfaces": dict.fromkeys(out["alipay"], quick),
             },
         },

@@ -18,7 +18,7 @@ import yaml
 from openpyxl import load_workbook
 
 from tests.kernel.process import ROOT, HubProcess, Sink, wait_for
-from tests.plugins.test_payments import API_KEY, OURS, THEIRS, TOKEN, Platform, pem, public_pem
+from tests.plugins.test_payments import TOKEN, Platform, alipay_settings, keep_secrets, wechat_settings
 
 #: Columns of the trade bill of WeChat Pay with bill_type ALL.
 COLUMNS = (
@@ -128,10 +128,7 @@ class Billing(Platform):
 def make_site(folder: Path, platform: Platform, alerts: str) -> Path:
     (folder / "config").mkdir(parents=True)
     (folder / "reports").mkdir()
-    secrets = {"token": TOKEN, "private": pem(OURS), "platform": public_pem(THEIRS), "api_key": API_KEY}
-    for name, value in secrets.items():
-        (folder / name).write_text(value)
-        (folder / name).chmod(0o600)
+    keep_secrets(folder)
     quick = {"retry": {"attempts": 50, "interval": "20ms"}, "breaker": {"failures": 1000}}
     not_used = ("jsapi", "native", "query", "close", "refund", "refund_query")
     book = {
@@ -151,31 +148,12 @@ def make_site(folder: Path, platform: Platform, alerts: str) -> Path:
         "systems": {
             "wechat": {
                 "plugin": "wechat_pay",
-                "settings": {
-                    "base_url": platform.url,
-                    "appid": "wx0000000000000001",
-                    "mchid": "1900000001",
-                    "serial": "OURS",
-                    "private_key": "file:../private",
-                    "platform_serial": "PLAT",
-                    "platform_key": "file:../platform",
-                    "api_key": "file:../api_key",
-                    "notify_url": "https://hospital.example/wechat/notify",
-                    "notify_port": 0,
-                },
+                "settings": wechat_settings(platform.url),
                 "interfaces": {**dict.fromkeys(not_used, "off"), "bill_request": quick, "bill_download": quick},
             },
             "alipay": {
                 "plugin": "alipay",
-                "settings": {
-                    "gateway": f"{platform.url}/gateway.do",
-                    "bill_url": f"{platform.url}/alipay/bill",
-                    "app_id": "2021000000000001",
-                    "private_key": "file:../private",
-                    "alipay_key": "file:../platform",
-                    "notify_url": "https://hospital.example/alipay/notify",
-                    "notify_port": 0,
-                },
+                "settings": {**alipay_settings(platform.url), "bill_url": f"{platform.url}/alipay/bill"},
                 "interfaces": {
                     **dict.fromkeys(("precreate", "query", "close", "refund", "refund_query"), "off"),
                     "bill_request": quick,
