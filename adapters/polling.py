@@ -200,7 +200,8 @@ class PollingReceiver(Receiver):
             if left <= 0:
                 return reason
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._asked.wait()
                 self._asked.clear()
                 return "manual"
 

@@ -212,7 +212,8 @@ class _Child:
             pause = RESTART_S if loop.time() - begun > RESTART_MOST_S else min(pause * 2, RESTART_MOST_S)
             log.error("worker %d ended with status %s; starting it again in %.1f s", self.worker, status, pause)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
 
     async def end(self) -> int:
         process = self._process
@@ -220,7 +221,8 @@ class _Child:
             return 0
         process.terminate()
         try:
-            return await asyncio.wait_for(process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                return await process.wait()
         except TimeoutError:
             log.error("worker %d did not stop within %.0f s and is killed", self.worker, STOP_S)
             process.kill()

@@ -119,7 +119,8 @@ class Amqp1Receiver(Receiver):
                 error = failed if isinstance(failed, SendError) else unexpected(failed, self._bound.place)
             self._lost(error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _open(self, context: ssl.SSLContext | None) -> Session:
@@ -173,7 +174,8 @@ class Amqp1Receiver(Receiver):
         pause = _FIRST_PAUSE_S
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
             if self._intake.ready():
                 return
             pause = min(pause * 2, _LONGEST_PAUSE_S)

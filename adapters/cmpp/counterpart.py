@@ -307,7 +307,8 @@ class _Link:
             case "delay":
                 assert behaviour is not None  # noqa: S101 - matched
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._gateway.ended.wait(), behaviour.seconds)
+                    async with asyncio.timeout(behaviour.seconds):
+                        await self._gateway.ended.wait()
                 return False
             case "silent":
                 return True

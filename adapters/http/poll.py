@@ -305,7 +305,8 @@ class HttpPollReceiver(PollingReceiver):
         left = self._not_before - time.monotonic()
         if left > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._ended.wait()
         return not self._ended.is_set()
 
     def _variables(self, progress: Progress) -> dict[str, Any]:

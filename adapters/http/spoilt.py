@@ -27,7 +27,8 @@ async def spoilt(
         case "delay":
             assert behaviour is not None  # noqa: S101 - matched
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), behaviour.seconds)
+                async with asyncio.timeout(behaviour.seconds):
+                    await ended.wait()
         case "silent":
             await ended.wait()
             return _cut(request)

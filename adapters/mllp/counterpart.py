@@ -140,7 +140,8 @@ class _Playing(Listening):
             case "delay":
                 assert said.behaviour is not None  # noqa: S101 - matched
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ended.wait(), said.behaviour.seconds)
+                    async with asyncio.timeout(said.behaviour.seconds):
+                        await self._ended.wait()
             case "silent":
                 await self._ended.wait()
                 return False

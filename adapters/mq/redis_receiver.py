@@ -310,7 +310,8 @@ class RedisReceiver(Receiver):
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _lost(self, error: SendError) -> None:
         self._connected = False

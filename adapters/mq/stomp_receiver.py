@@ -146,7 +146,8 @@ class StompReceiver(Receiver):
                 continue
             self._lost(error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     def _open(self, link: StompLink) -> _Session:
@@ -187,7 +188,8 @@ class StompReceiver(Receiver):
         pause = _FIRST_PAUSE_S
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
             if self._intake.ready():
                 return
             pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -51,7 +51,8 @@ class ReconcileSender(Sender):
         """
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._do, outgoing.body)
         try:
-            return await asyncio.wait_for(work, outgoing.timeout)
+            async with asyncio.timeout(outgoing.timeout):
+                return await work
         except TimeoutError:
             text = t("the book did not answer in time", "账簿未在时限内应答")
             raise TransientError(text, code="reconcile.timeout") from None

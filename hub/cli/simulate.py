@@ -304,4 +304,5 @@ async def _until_told(simulator: Simulator, as_json: bool) -> None:
                     f"{call.interface} {call.number}: {call.verdict} {call.code} {call.problem}", markup=False
                 )
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), _EVERY)
+            async with asyncio.timeout(_EVERY):
+                await ended.wait()

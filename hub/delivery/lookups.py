@@ -250,7 +250,8 @@ class Lookups:
         )
         reply: Reply | None = None
         try:
-            reply = await asyncio.wait_for(target.sender.send(outgoing), contract.timeout + OVERDUE_S)
+            async with asyncio.timeout(contract.timeout + OVERDUE_S):
+                reply = await target.sender.send(outgoing)
             verdict = plan.classifier.judge(reply)
         except SendError as error:
             verdict = Verdict.of_send_error(error)

@@ -258,7 +258,8 @@ class FlowService:
         """Wait until there is something to do, and do it."""
         if not self._work and self._time_left() != 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._time_left())
+                async with asyncio.timeout(self._time_left()):
+                    await self._wake.wait()
         self._wake.clear()
         pieces = [self._work.popleft() for _ in range(min(_BATCH, len(self._work)))]
         if self._time_left() == 0:

@@ -598,7 +598,8 @@ class Intake:
         self._stopping = True
         if self._open:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_answered.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await self._all_answered.wait()
         await self._correlator.stop()
 
     def _answered(self) -> None:

@@ -262,4 +262,5 @@ class Group:
 
     async def _stop(self, simulator: Simulator) -> None:
         with suppress(Exception):  # it was to go; what is left of it ends with the process
-            await asyncio.wait_for(simulator.stop(), 10.0)
+            async with asyncio.timeout(10.0):
+                await simulator.stop()

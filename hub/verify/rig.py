@@ -230,7 +230,8 @@ class Rig:
         params |= {f"verify_key_{key}": value for key, value in sample.keys.items()}
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self.node.intake.submit(bound, sample.raw, done.set_result, params=params)
-        receipt = await asyncio.wait_for(done, PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            receipt = await done
         if not receipt.accepted:
             raise RigError(t("the message is not accepted: ", "消息未被接收：") + _error(receipt))
         found = await self.node.store.reader.deliveries_of(receipt.message_id)

@@ -390,3 +390,22 @@ async def test_a_flow_that_a_reload_brings_runs_at_once(tmp_path: Path, start: S
         await hub.reload()
     await _ordered(hub, "O-2")  # what was read before stays in use
     await until(lambda: [row.instance.at.get("") for row in hub.rows()] == ["transport"] * 2)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_hub_stops_however_close_that_is_to_work_coming_in(
+    tmp_path: Path, start: StartFlows, turns: int
+) -> None:
+    """A cancellation that met the end of the wait for work was swallowed, and the hub never stopped."""
+    hub = await start(order_site(tmp_path))
+    await _ordered(hub)
+    await hub.until_at("transport")
+    flows, hub.node.flows = hub.node.flows, None
+    assert flows is not None
+    await until(lambda: not flows._wake.is_set())
+    flows._wake.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await flows.close()
+    assert not any(task.get_name().startswith("flows") for task in asyncio.all_tasks())
