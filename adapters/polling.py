@@ -22,6 +22,7 @@ from hub.i18n import t
 from hub.logs import get_logger
 from hub.masking import mask_text
 from hub.message import Outcome
+from hub.tasks import end
 
 __all__ = ["LAST", "PollingReceiver", "Run"]
 
@@ -136,11 +137,8 @@ class PollingReceiver(Receiver):
         self._stopping = True
         self._asked.set()
         if self._task is not None:
-            done, _ = await asyncio.wait([self._task], timeout=grace)
-            if not done:
-                self._task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._task
+            await asyncio.wait([self._task], timeout=grace)
+            await end(self._task)
 
     def run_now(self) -> None:
         self._asked.set()

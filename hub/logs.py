@@ -176,6 +176,11 @@ class LogOutput(logging.Handler):
             self._queue.put_nowait(None)  # only to wake the thread at once; with a full queue it is awake
         self._thread.join(timeout)
 
+    def close(self) -> None:
+        """At the end of the process, by :func:`logging.shutdown`: the last lines, often those that matter, are written."""
+        self.stop()
+        super().close()
+
     # -- in the thread -------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -262,8 +267,8 @@ _active: LogOutput | None = None
 def setup(config: LogConfig, stream: BinaryIO | None = None) -> LogOutput:
     """Send all logging of this process through one :class:`LogOutput` to ``stream`` (default: standard error).
 
-    Replaces the output of an earlier call. Call :meth:`LogOutput.stop` before the process ends. Libraries' own chatter below
-    a warning is left out unless the level is ``debug``.
+    Replaces the output of an earlier call; what is queued at the end of the process is still written. Libraries' own chatter
+    below a warning is left out unless the level is ``debug``.
     """
     global _active
     root = logging.getLogger()

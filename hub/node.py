@@ -13,7 +13,7 @@ from hub.api import Bound, IntakePort, Receiver, Sender
 from hub.audit import entry as audit_entry
 from hub.audit.config_state import ConfigState, config_state
 from hub.contract import HubConfig
-from hub.delivery.engine import DeliveryEngine
+from hub.delivery.engine import LATE_S, DeliveryEngine
 from hub.delivery.lookup_readings import Readings
 from hub.delivery.lookups import Lookups
 from hub.deployment import Deployment, assign_workers, diff, load_deployment
@@ -38,6 +38,7 @@ from hub.store.merged import MergedReader
 from hub.store.reader import SqliteReader
 from hub.store.sealing import seals, store_sealer
 from hub.store.sqlite import SqliteStore
+from hub.tasks import end, stopped
 
 if TYPE_CHECKING:
     from hub.audit.archiving import Archived
@@ -301,24 +302,22 @@ class Node:
 
     async def stop(self, grace: float = GRACE_S) -> None:
         """Stop accepting, finish or park what is under way, make everything durable."""
-        for task in self._housekeeping:
-            task.cancel()
-        await asyncio.gather(*self._housekeeping, return_exceptions=True)
-        await asyncio.gather(*(r.stop(grace) for r in self.receivers.values()), return_exceptions=True)
+        late = grace + LATE_S
+        await end(*self._housekeeping)
+        await asyncio.gather(*(stopped(place, r.stop(grace), late) for place, r in self.receivers.items()))
         if self.flows is not None:
             self.flows.quiet()
         if hasattr(self, "intake"):
-            await self.intake.drain(grace)
+            await stopped("intake", self.intake.drain(grace), late)
             await self.engine.stop(grace)
         if self.flows is not None:
-            await self.flows.close()
+            await stopped("flows", self.flows.close(), late)
         if self._checking is not None:
-            await self._checking.stop()
+            await stopped("checks", self._checking.stop(), late)
         if self._indexer is not None:
-            await self._indexer.stop()
+            await stopped("indexer", self._indexer.stop(), late)
         if self._callers is not None and self._counting is not None:
-            self._counting.cancel()
-            await asyncio.gather(self._counting, return_exceptions=True)
+            await end(self._counting)
             self._callers.close()
         for reader in self._others:
             await reader.close()
@@ -353,8 +352,10 @@ class Node:
                 entry = audit_entry(actor, "config.reload", str(self.config_file.name), detail, "")
                 await self.store.apply(audit=entry)
             except BaseException:
-                if self.flows is not None:  # it goes on as before
+                # It goes on as before, with routes for what has begun by the new definitions meanwhile.
+                if self.flows is not None:
                     await self.flows.prepare(old)
+                    self._use(old)
                     self.flows.use()
                 raise
             self._config_state = state
@@ -364,7 +365,7 @@ class Node:
             self._tell([*new.problems, *self._later(new.config)])
             for place in change.stop_inbound:
                 if place in self.receivers:
-                    await self.receivers.pop(place).stop(GRACE_S)
+                    await stopped(place, self.receivers.pop(place).stop(GRACE_S), GRACE_S + LATE_S)
             for place in change.stop_outbound:
                 if place in self.engine.targets:
                     await self.engine.remove(place, GRACE_S)
@@ -416,8 +417,8 @@ class Node:
                 report = await self.store.prune(int((time.time() - retention) * 1000))
                 if report.messages:
                     log.info("pruned %d messages, %d bytes", report.messages, report.bytes)
-            except HubError as error:
-                log.error("pruning failed: %s", error)
+            except Exception as error:  # of the disk, most likely; it is tried again
+                log.error("pruning failed: %s", mask_text(str(error)))
             await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _archive_loop(self) -> None:
@@ -425,8 +426,8 @@ class Node:
             await asyncio.sleep(ARCHIVE_EVERY_S)
             try:
                 await self.archive_audit()
-            except HubError as error:
-                log.error("%s", error)
+            except Exception as error:  # of the disk, most likely; it is tried again
+                log.error("archiving the audit trail failed: %s", mask_text(str(error)))
 
     async def archive_audit(self, older_than: float | None = None) -> Archived:
         """Move old entries of this worker's chain into archives; ``older_than`` seconds, by default as configured.
@@ -452,10 +453,13 @@ class Node:
     async def _measure_loop(self) -> None:
         """Figures that are looked up rather than counted: queue depth by state, index lag."""
         while True:
-            for place, target in self.engine.targets.items():
-                self.metrics.outbound(place).watch(target.status())
-            await self._measure_answers()
-            self.metrics.store.watch(await self.store.reader.size(), self.store)
+            try:
+                for place, target in self.engine.targets.items():
+                    self.metrics.outbound(place).watch(target.status())
+                await self._measure_answers()
+                self.metrics.store.watch(await self.store.reader.size(), self.store)
+            except Exception as error:  # of one adapter, or of the disk: the figures of later count as well
+                log.error("figures can't be measured: %s", mask_text(repr(error)))
             await asyncio.sleep(2.0)
 
     async def _measure_answers(self) -> None:

@@ -33,6 +33,7 @@ from hub.store.lock import FolderLock
 from hub.store.merged import open_reader
 from hub.store.sealer import Sealer
 from hub.store.sealing import store_sealer
+from hub.tasks import end, stopped
 from hub.watch import Watcher
 
 __all__ = ["run_single", "run_supervisor"]
@@ -120,9 +121,9 @@ async def _run_node(
         await stop.wait()
         log.info("stopping")
     finally:
-        await _end(watching)
-        await admin.stop()
-        await people.close()
+        await end(watching)
+        await stopped("admin API", admin.stop(), STOP_S)
+        await stopped("people", people.close(), STOP_S)
         backend.callers.close()
         await node.stop()
         await keeper.stop()
@@ -177,13 +178,6 @@ def _watch(config_file: Path, config: HubConfig, backend: Backend) -> asyncio.Ta
     return asyncio.create_task(backend.watcher.run(), name="file watcher")
 
 
-async def _end(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
 class _Child:
     """A worker process that is started again when it dies."""
 
@@ -201,19 +195,36 @@ class _Child:
         while not stop.is_set():
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            self._process = await ChildProcess.start(self._command, reads="stdout")
-            while line := await self._process.lines.readline():
-                if line.strip().endswith(b"ready"):
-                    self.ready.set()
-            status = await self._process.wait()
+            try:
+                process = self._process = await ChildProcess.start(self._command, reads="stdout")
+            except OSError as error:  # no memory, or too many processes, for the moment
+                ended = f"can't be started: {error.strerror}"
+            else:
+                if stop.is_set():  # told to end while it was being started: there was nothing to end then
+                    await self.end()
+                    return
+                await self._listen(process)
+                ended = f"ended with status {await process.wait()}"
             self.ready.clear()
             if stop.is_set():
                 return
             pause = RESTART_S if loop.time() - begun > RESTART_MOST_S else min(pause * 2, RESTART_MOST_S)
-            log.error("worker %d ended with status %s; starting it again in %.1f s", self.worker, status, pause)
+            log.error("worker %d %s; starting it again in %.1f s", self.worker, ended, pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
+
+    async def _listen(self, process: ChildProcess) -> None:
+        """Until it says nothing more: it has ended."""
+        while True:
+            try:
+                line = await process.lines.readline()
+            except ValueError:  # longer than any line of ours: asyncio has dropped it
+                continue
+            if not line:
+                return
+            if line.strip().endswith(b"ready"):
+                self.ready.set()
 
     async def end(self) -> int:
         process = self._process
@@ -294,9 +305,9 @@ async def _supervise(
                     ready(admin.address)
                 await stop.wait()
             finally:
-                await _end(watching)
-                await admin.stop()
-                await people.close()
+                await end(watching)
+                await stopped("admin API", admin.stop(), STOP_S)
+                await stopped("people", people.close(), STOP_S)
                 front.callers.close()
                 await front.close()
     finally:

@@ -20,8 +20,12 @@ from hub.i18n import set_language
 from hub.logs import setup
 from hub.node import Node
 from hub.process_loop import calm_collector, hold_collector, start_loop, stop_event
+from hub.tasks import stopped
 
 __all__ = ["main", "run_worker"]
+
+#: Answers of the admin API under way are waited for so long, seconds.
+STOP_S = 10.0
 
 
 async def run_worker(config_file: Path, worker: int, workers: int) -> int:
@@ -41,7 +45,7 @@ async def run_worker(config_file: Path, worker: int, workers: int) -> int:
         await stop.wait()
     finally:
         loop.remove_reader(sys.stdin.fileno())
-        await admin.stop()
+        await stopped("admin API", admin.stop(), STOP_S)
         await node.stop()
     return 0
 

@@ -22,8 +22,11 @@ from adapters.dicom.options import DicomConnect
 from adapters.tls import client_context
 from hub.api import Bound, HubError, Outgoing, PermanentError, Reply, Sender, TransientError, UnreachableError
 from hub.i18n import t
+from hub.logs import get_logger
 
 __all__ = ["DicomSender"]
+
+log = get_logger(__name__)
 
 _VERIFICATION = "1.2.840.10008.1.1"
 #: An association may propose 128 contexts (PS3.8, 9.3.2.2): those for what was sent lately are kept.
@@ -303,7 +306,10 @@ class DicomSender(Sender):
             threads = self._threads
             if threads is not None and time.monotonic() - cleaned > _CLEAN_EVERY_S:
                 cleaned = time.monotonic()
-                await asyncio.get_running_loop().run_in_executor(threads, self._clean)
+                try:
+                    await asyncio.get_running_loop().run_in_executor(threads, self._clean)
+                except Exception:  # of the disk, most likely; it is tried again
+                    log.exception("%s: old objects can't be removed", self._bound.place)
             for kept in old:
                 if threads is not None:
                     await asyncio.get_running_loop().run_in_executor(threads, self._leave, kept)

@@ -42,6 +42,7 @@ from hub.codecs.dicom_read import read_file
 from hub.codecs.dicom_set import DicomTree
 from hub.i18n import t
 from hub.masking import mask_text
+from hub.tasks import again
 
 __all__ = ["DicomWebSender"]
 
@@ -296,9 +297,8 @@ class DicomWebSender(Sender):
         return b"".join(held)
 
     async def _clean(self) -> None:
-        while True:
-            await self._in_thread(self._folder.clean, self._options.keep)
-            await asyncio.sleep(min(_CLEAN_EVERY_S, self._options.keep))
+        keep = self._options.keep
+        await again(self._bound.place, lambda: self._in_thread(self._folder.clean, keep), min(_CLEAN_EVERY_S, keep))
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -20,6 +20,7 @@ from hub.api import Bound, HubError, IntakePort, Receipt, StoreBusy
 from hub.codecs.dicom_set import DicomTree
 from hub.i18n import t
 from hub.masking import mask_text
+from hub.tasks import again
 
 __all__ = ["StowReceiver"]
 
@@ -163,9 +164,7 @@ class StowReceiver(DicomWebReceiver):
         return future
 
     async def _clean(self) -> None:
-        while True:
-            await self._in_thread(self._objects.clean, self._options.keep)
-            await asyncio.sleep(_CLEAN_EVERY_S)
+        await again(self._bound.place, lambda: self._in_thread(self._objects.clean, self._options.keep), _CLEAN_EVERY_S)
 
 
 def _named(tree: DicomTree | None, reason: int) -> Stored:

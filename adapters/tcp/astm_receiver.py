@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from functools import partial
 from hashlib import blake2b
@@ -17,6 +16,7 @@ from hub.api import Bound, HubError, IntakePort, Receipt, Receiver, SendError, S
 from hub.i18n import t
 from hub.logs import get_logger
 from hub.masking import mask_text
+from hub.tasks import end
 
 __all__ = ["AstmQueries", "AstmReceiver", "Registry"]
 
@@ -94,13 +94,9 @@ class AstmReceiver(StreamReceiver):
         task, self._dialing = self._dialing, None
         if task is not None:
             self._stopping = True
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
             await self._end(grace)
-        for answer in list(self._answers):
-            answer.cancel()
-        await asyncio.gather(*self._answers, return_exceptions=True)
+        await end(*self._answers)
 
     def status(self) -> dict[str, Any]:
         dial = self.options.dial

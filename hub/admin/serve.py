@@ -26,13 +26,17 @@ def _ours(record: logging.LogRecord) -> bool:
 _log = logging.getLogger(__name__)
 _log.addFilter(_ours)
 
+#: Answers under way get so long at a stop, seconds; the default is a minute, longer than a worker has.
+_STOP_S = 5.0
+
 
 class AdminServer:
     """One listening admin API."""
 
     def __init__(self, backend: Backend, token: str, proxies: Sequence[str] = ()) -> None:
         # Access log off: the audit trail says who did what, and a log line per probe helps nobody.
-        self._runner = web.AppRunner(make_app(backend, token, proxies), access_log=None, logger=_log)
+        app = make_app(backend, token, proxies)
+        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=_STOP_S)
         self.address = ""
 
     async def listen(self, host: str, port: int) -> None:

@@ -9,11 +9,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import apsw
 
 from hub.audit.archiving import Archived, archive_chain, forget_old
 from hub.audit.checkpoint import checkpoint_entry, read_checkpoint
@@ -28,6 +25,7 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.keys.opened import close_key_store
 from hub.logs import get_logger
+from hub.tasks import end
 
 __all__ = ["AuditKeeper"]
 
@@ -93,10 +91,7 @@ class AuditKeeper:
 
     async def stop(self) -> None:
         """The last entry and the last checkpoint, copied where that is possible at once; everything is closed."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
         await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
@@ -126,7 +121,7 @@ class AuditKeeper:
                     archive_at = time.monotonic() + ARCHIVE_EVERY_S
                     await self.archive()
                 self._trouble = ""
-            except (HubError, apsw.Error) as error:
+            except Exception as error:  # of the disk, most likely; entries of later must be signed as well
                 text = error.text if isinstance(error, HubError) else str(error)
                 if text != self._trouble:
                     log.error("audit trail: %s", text)

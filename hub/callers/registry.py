@@ -25,6 +25,7 @@ from hub.callers.sealing import Secrets
 from hub.callers.tokens import HubTokens
 from hub.callers.traffic import Restriction, Traffic, seconds_left
 from hub.logs import get_logger
+from hub.tasks import again
 
 if TYPE_CHECKING:
     from hub.callers.door import Door
@@ -218,9 +219,7 @@ class Callers:
 
     async def run(self) -> None:
         """Write down what is counted, until cancelled."""
-        while True:
-            await asyncio.sleep(WRITE_S)
-            await self.write()
+        await again("counting callers", self.write, WRITE_S, first=WRITE_S)
 
     async def write(self) -> None:
         """Once; counts that can't be written now are written later."""

@@ -47,16 +47,25 @@ class CheckLibrary:
         codecs: Mapping[str, Codec],
     ) -> None:
         self._folders = [folder for folder in folders if folder.is_dir()]
+        self._functions, self._find_table, self._codecs = functions, find_table, codecs
+        self._made: RuleLibrary | None = None
         self._clash: list[Problem] = []
-        try:
-            self._rules = RuleLibrary(self._folders, functions, find_table, codecs)
-        except ValueError as error:  # a plugin's function has the name of a check of the library
-            self._clash = [Problem(str(error), remedy=t("rename the plugin's function", "请更改插件函数的名称"))]
-            self._rules = RuleLibrary(self._folders, {}, find_table, codecs)
+
+    @property
+    def _rules(self) -> RuleLibrary:
+        """Read when the first interface names a set: most name none, and a site has very many."""
+        if self._made is None:
+            try:
+                self._made = RuleLibrary(self._folders, self._functions, self._find_table, self._codecs)
+            except ValueError as error:  # a plugin's function has the name of a check of the library
+                self._clash = [Problem(str(error), remedy=t("rename the plugin's function", "请更改插件函数的名称"))]
+                self._made = RuleLibrary(self._folders, {}, self._find_table, self._codecs)
+        return self._made
 
     def problems(self) -> list[Problem]:
         """What is wrong with rule sets, whether an interface names them or not."""
-        return [*self._clash, *self._rules.problems()]
+        found = self._rules.problems()
+        return [*self._clash, *found]
 
     def checks(
         self, place: str, contract: Interface, codec: Codec, origin: Origin, problems: list[Problem]
@@ -113,13 +122,15 @@ class CheckLibrary:
         return found
 
     def _quality(self, rule: ValidateRule, codec: Codec, origin: Origin, problems: list[Problem]) -> list[Validator]:
+        if not rule.quality:
+            return []
         found: list[Validator] = []
-        if rule.quality:
-            problems += [_placed(problem, origin, ("validate", "quality")) for problem in self._clash]
+        rules = self._rules
+        problems += [_placed(problem, origin, ("validate", "quality")) for problem in self._clash]
         for number, name in enumerate(rule.quality):
             path: KeyPath = ("validate", "quality", number) if len(rule.quality) > 1 else ("validate", "quality")
             try:
-                validator = self._rules.get(name)
+                validator = rules.get(name)
             except ConfigError as error:
                 problems += [_placed(problem, origin, path) for problem in error.problems]
                 continue

@@ -17,6 +17,7 @@ from hub.logs import get_logger
 from hub.mapping.runtime import instant_text
 from hub.quality import Assessment, QualityStatistics
 from hub.store.reports import SUMS, read_sums
+from hub.tasks import again
 
 __all__ = ["StatisticsKeeper"]
 
@@ -48,10 +49,11 @@ class StatisticsKeeper:
             await asyncio.to_thread(self._write, self._counted.take())
 
     async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            if self._counted.days:
-                await asyncio.to_thread(self._write, self._counted.take())
+        await again("statistics of quality", self._write_news, _EVERY_S, first=_EVERY_S)
+
+    async def _write_news(self) -> None:
+        if self._counted.days:
+            await asyncio.to_thread(self._write, self._counted.take())
 
     def _write(self, counted: QualityStatistics) -> None:
         """Add to the files of the days concerned; in a thread, one at a time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from hub.logs import get_logger
 from hub.message import Awaited, Delivery
 from hub.metrics import Metrics
 from hub.store.base import Store
+from hub.tasks import end, stopped
 
 if TYPE_CHECKING:
     from hub.checking.service import CheckService
@@ -30,6 +30,8 @@ log = get_logger(__name__)
 SWEEP_S = 1.0
 #: Time calls under way get when a target begins, or ceases, to collect; the others go on from the store.
 REPLACE_GRACE_S = 10.0
+#: Beyond its grace a target may take so long to stop, seconds.
+LATE_S = 15.0
 
 
 class DeliveryEngine:
@@ -115,12 +117,12 @@ class DeliveryEngine:
         await sender.start()
         target.replan(self.plan(bound, world), sender)
         await target.drained()
-        await old.stop()
+        await stopped(bound.place, old.stop(), REPLACE_GRACE_S)
 
     async def remove(self, place: str, grace: float) -> None:
         """Take a target away; what is open stays in the store and is delivered should the target come back."""
         target = self.targets.pop(place)
-        await target.stop(grace)
+        await stopped(place, target.stop(grace), grace + LATE_S)
         self._backlog[place] = 1
 
     def offer(self, delivery: Delivery, waiter: Settled | None = None) -> None:
@@ -170,10 +172,7 @@ class DeliveryEngine:
 
     async def stop(self, grace: float) -> None:
         """Stop every target; calls under way get ``grace`` seconds."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
-        await asyncio.gather(*(target.stop(grace) for target in self.targets.values()))
+        await end(self._sweeper)
+        await asyncio.gather(*(stopped(place, t.stop(grace), grace + LATE_S) for place, t in self.targets.items()))
         if self.lookups is not None:
             await self.lookups.stop()

@@ -21,10 +21,13 @@ from hub.delivery.target_base import LOOK_AGAIN_S, Settled, TargetBase
 from hub.delivery.turn import Turn
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
+from hub.logs import get_logger
 from hub.masking import mask_text
 from hub.message import CallRecord, Delivery, DeliveryState, Direction, Outcome
 
 __all__ = ["Settled", "Target"]
+
+log = get_logger(__name__)
 
 #: A sender must keep its own timeout; one that doesn't is cut off so much later.
 OVERDUE_S = 5.0
@@ -75,6 +78,8 @@ class Target(TargetBase):
                 if delivery.state is DeliveryState.IN_FLIGHT:
                     delivery.state = DeliveryState.PENDING
                 raise
+            except Exception as error:  # it must neither hold this delivery for ever nor end the worker
+                self._failed(delivery, error)
             finally:
                 self._in_flight.pop(delivery.id, None)
         if not self._stopping:
@@ -125,6 +130,18 @@ class Target(TargetBase):
         return False
 
     # -- what becomes of an attempt --------------------------------------------------------------------------------------
+
+    def _failed(self, delivery: Delivery, error: Exception) -> None:
+        """A mistake of the hub itself: what became of the attempt could not be put together, so no row of the call log is made of it."""
+        log.exception("a delivery to %s failed unexpectedly", self.place)
+        self.breaker.release()
+        verdict = Verdict(Outcome.TRANSIENT, "hub.unexpected", mask_text(repr(error)), "send")
+        pause = settle(delivery, verdict, self.plan.retry, time.time_ns() // 1000, random.random)
+        if pause is None:
+            self._final(delivery, verdict, None, None)
+        else:
+            self._store.finish(delivery, None)
+            self._sleep(delivery, pause)
 
     def _settle(self, delivery: Delivery, attempt: Attempt, verdict: Verdict) -> None:
         outcome = verdict.outcome

@@ -23,6 +23,7 @@ from hub.logs import get_logger
 from hub.message import Awaited, CallRecord, Delivery, DeliveryState, Outcome
 from hub.metrics import OutboundStats
 from hub.store.base import Store
+from hub.tasks import end
 
 __all__ = ["LOOK_AGAIN_S", "Settled", "TargetBase"]
 
@@ -30,6 +31,8 @@ log = get_logger(__name__)
 
 #: How often a target looks whether a store that can't be written has recovered.
 LOOK_AGAIN_S = 0.2
+#: A call that was cut off gets so long to end, seconds.
+_STOP_S = 5.0
 
 #: Longest time without a look at the clock for what waits for ``hours``; how much later than their beginning it is sent.
 HOURS_LOOK_S = 300.0
@@ -147,10 +150,8 @@ class TargetBase(ABC):
         busy = {turn.task for turn in self._in_flight.values()}
         if busy:
             await asyncio.wait(busy, timeout=grace)
-        for task in self._workers:
-            task.cancel()
+        await end(*self._workers, within=_STOP_S)
         await self._feeder.ended()
-        await asyncio.gather(*self._workers, return_exceptions=True)
         await self.sender.stop()
 
     async def drained(self) -> None:

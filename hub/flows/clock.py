@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,8 +27,13 @@ class Clock:
         self._offset = wall() - steady()
         self._since: float | None = None  # steady time from which on the clock has said something else
         self._last = at_least
+        self._lock = threading.Lock()  # the loop asks, and the thread of the file
 
     def __call__(self) -> int:
+        with self._lock:
+            return self._now()
+
+    def _now(self) -> int:
         steady = self._steady()
         offset = self._wall() - steady
         if abs(offset - self._offset) <= _SMALL_S:

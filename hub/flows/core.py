@@ -15,15 +15,12 @@ from hub.flows.decisions import FlowError, cancelled, completed, retried
 from hub.flows.definition import Definition
 from hub.flows.events import Arrived, Cancelled, Completed, Event, Outcome, Retried, Settled, Tick
 from hub.flows.model import Input, Step
-from hub.flows.packing import keepable
+from hub.flows.packing import keepable, must_fit
 from hub.flows.run import Run, Unpack
 from hub.flows.state import WAITING, Instance, Record
 from hub.i18n import t
 
 __all__ = ["FlowError", "advance", "begin"]
-
-#: Messages of one instance that are kept before they are waited for; and their bytes, which are written anew with each event.
-_MOST_PARKED, _MOST_PARKED_BYTES = 50, 4 << 20
 
 
 def begin(definition: Definition, instance_id: str, key: str, given: Input, arrived: Arrived, now: int) -> Outcome:
@@ -97,15 +94,7 @@ def _arrived(run: Run, event: Arrived) -> str:
         if any(kept.get("event") == event.event for kept in one.parked):
             return "kept"
         pack = keepable(event.pack)
-        bytes_kept = sum(len(kept.get("raw", "")) for kept in (*one.parked, pack))
-        if len(one.parked) >= _MOST_PARKED or bytes_kept > _MOST_PARKED_BYTES:
-            many = len(one.parked)
-            raise FlowError(
-                t(
-                    f"{many} messages wait already until the flow asks for them: there is no room for another",
-                    f"已有 {many} 条消息等待流程接收，无法再保存",
-                )
-            )
+        must_fit(len(one.parked) + 1, sum(len(kept.get("raw", "")) for kept in (*one.parked, pack)))
         one.parked.append({**pack, "event": event.event, "type": event.type, "message": event.message_id})
         run.note("kept", text=event.type, message_id=event.message_id)
         return "kept"

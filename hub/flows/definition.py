@@ -23,9 +23,9 @@ _HOLD = OnError()
 _DIGEST = 12
 
 
-def digest_of(raw: bytes) -> str:
-    """The name of a version."""
-    return hashlib.sha256(raw).hexdigest()[:_DIGEST]
+def digest_of(flow: str, raw: bytes) -> str:
+    """The name of a version; a file under another name is another flow, whatever it says."""
+    return hashlib.sha256(flow.encode() + b"\n" + raw).hexdigest()[:_DIGEST]
 
 
 def place_of(flow: str) -> str:
@@ -59,16 +59,22 @@ class Definition:
     paths: dict[str, tuple[str | int, ...]] = field(default_factory=dict)  # step -> where it stands in the file
 
     @classmethod
-    def read(cls, flow: str, raw: bytes, codecs: Mapping[str, str] | None = None) -> Definition:
-        """From bytes that were accepted before; raises :class:`HubError` or ``ValueError`` for others."""
+    def read(cls, flow: str, raw: bytes, codecs: Mapping[str, str] | None = None, version: str = "") -> Definition:
+        """From bytes that were accepted before, as ``version``; raises :class:`HubError` or ``ValueError`` for others."""
         document = parse(raw, f"{flow}.yaml")
-        return cls.of(flow, raw, FlowModel.model_validate(document.data), document, codecs)
+        return cls.of(flow, raw, FlowModel.model_validate(document.data), document, codecs, version)
 
     @classmethod
     def of(
-        cls, flow: str, raw: bytes, model: FlowModel, document: Document, codecs: Mapping[str, str] | None = None
+        cls,
+        flow: str,
+        raw: bytes,
+        model: FlowModel,
+        document: Document,
+        codecs: Mapping[str, str] | None = None,
+        version: str = "",
     ) -> Definition:
-        found = cls(flow, digest_of(raw), raw, model, document, codecs or {})
+        found = cls(flow, version or digest_of(flow, raw), raw, model, document, codecs or {})
         found._add("", model.steps, ("steps",))
         return found
 

@@ -122,11 +122,11 @@ class FlowDesk:
 def _definition(store: FlowStore, row: Row) -> Definition | None:
     stored = store.definition(row.instance.version)
     try:
-        return _read(*stored) if stored is not None else None
+        return _read(*stored, row.instance.version) if stored is not None else None
     except (HubError, ValueError):  # accepted by an earlier version of the hub
         return None
 
 
 @lru_cache(maxsize=64)
-def _read(flow: str, raw: bytes) -> Definition:
-    return Definition.read(flow, raw)
+def _read(flow: str, raw: bytes, version: str) -> Definition:
+    return Definition.read(flow, raw, version=version)

@@ -99,7 +99,7 @@ async def fate_of(row: Outgoing, reader: StoreReader, deployment: Deployment) ->
     calls = [call for call in calls if call.delivery_id in ids]
     wrong = next((one for one in parts if one.state is not DeliveryState.DELIVERED), None)
     if wrong is not None:
-        return [Fate(_undelivered(row, wrong, calls), final=False)]
+        return [Fate(_undelivered(row, wrong, calls))]
     large = any(len(call.response or b"") > OFF_LOOP_BYTES for call in calls)
     if large:
         settled = await asyncio.to_thread(_delivered, row, calls, deployment)

@@ -16,7 +16,7 @@ from hub.flows.core import advance, begin
 from hub.flows.definition import Definition
 from hub.flows.events import Arrived, Event, Note, Outcome
 from hub.flows.model import Input
-from hub.flows.packing import keepable, packed, unpacked
+from hub.flows.packing import keepable, must_fit, packed, unpacked
 from hub.flows.state import Instance
 from hub.flows.store import FlowStore, Row
 from hub.flows.work import Accepted, Fate, Incoming, Order, Told, Work
@@ -65,9 +65,9 @@ class Keeper:
     def older(self) -> list[Definition]:
         """Definitions by which something runs, and which are no longer the present ones."""
         found = []
-        for flow, raw in self.store.open_definitions():
+        for version, flow, raw in self.store.open_definitions():
             try:
-                one = Definition.read(flow, raw, self._codecs)
+                one = Definition.read(flow, raw, self._codecs, version)
             except (HubError, ValueError) as error:
                 log.error("flow %s: a version something runs by can't be read: %s", flow, error)
                 continue
@@ -87,7 +87,7 @@ class Keeper:
                     t(f"there is no version {version} of the flow", f"没有流程版本 {version}"), code="flow.version"
                 )
             try:
-                found = self._versions[version] = Definition.read(*stored, self._codecs)
+                found = self._versions[version] = Definition.read(*stored, self._codecs, version)
             except ValueError as error:  # accepted by an earlier version of the hub
                 raise HubError(
                     t(f"version {version} of the flow can't be read any more", f"流程版本 {version} 已无法读取"),
@@ -166,8 +166,9 @@ class Keeper:
         if sent.state < 2 and work.settled.sent in row.instance.awaited():
             told = self._advance(row, work.settled)
             row = self.store.instance(row.id) or row
-        refused = sent.state == 0  # it never became a message; a further try is one of its own
-        if work.final and (refused or work.settled.sent not in row.instance.awaited()):
+        # What was refused never became a message: a further try is one of its own. What nobody waits for any more need not be
+        # looked after, dead letters neither: their number would only grow.
+        if sent.state == 0 or work.settled.sent not in row.instance.awaited():
             self.store.mark_done(work.settled.sent)
         return told
 
@@ -188,23 +189,25 @@ class Keeper:
             work.answers,
         )
         told = self._place(work, arrived)
-        if told.verdict != "ignored":
+        # An answer no step waits for is found again with every look at what it answers.
+        if told.verdict != "ignored" or (work.answers and told.instance):
             self.store.note_seen(event, told.instance, self._clock())
         return told
 
     def _place(self, work: Incoming, arrived: Arrived) -> Told:
         answered = self.store.sent(control=work.answers) if work.answers else None
+        unused: Told | None = None
         if answered is not None:
             row = self.store.instance(answered.instance)
             if row is not None:
                 told = self._advance(row, arrived)
                 if told.verdict != "ignored":
                     return told
+                unused = told
         keys = self._keys(work, arrived)
-        unused: Told | None = None
         for key in keys:
             row = self.store.running(work.flow, key)
-            if row is not None:
+            if row is not None and (unused is None or unused.instance != row.id):
                 told = self._advance(row, arrived)
                 if told.verdict != "ignored":
                     return told
@@ -287,6 +290,9 @@ class Keeper:
             raise HubError(t("no instance of the flow has this key", "没有此业务键的流程实例"), code="flow.unknown")
         until = self._clock() + int(early * 1e6)
         pack = {**keepable(arrived.pack), "event": arrived.event, "type": arrived.type, "message": arrived.message_id}
+        number, size = self.store.early(work.flow, key)
+        # More than an instance keeps would be refused when it begins, with nobody left to send it again.
+        must_fit(number + 1, size + len(pack.get("raw", "")))
         self.store.keep_early(work.flow, key, arrived.event, pack, until)
         return Told("early")
 

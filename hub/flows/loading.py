@@ -45,7 +45,7 @@ def load_flows(folders: Iterable[Path], problems: list[Problem]) -> dict[str, De
         wrong: list[Problem] = []
         model = validate(FlowModel, document.data, document.place(), wrong)
         if model is not None:
-            definition = Definition.of(name, path.read_bytes(), model, document)
+            definition = Definition.of(name, document.raw, model, document)
             wrong.extend(_problems(definition))
             if not any(problem.severity == "error" for problem in wrong):
                 found[name] = definition

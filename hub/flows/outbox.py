@@ -27,6 +27,8 @@ __all__ = ["Outbox"]
 _HANDING = 256
 #: A store that is busy is asked again after so long, seconds.
 _AGAIN_S = 1.0
+#: What was refused, and whose flow could not be told (its version can't be read, perhaps), is handed in again after so long.
+_REFUSED_AGAIN_S = 60.0
 
 
 class Outbox:
@@ -52,6 +54,7 @@ class Outbox:
         self._everywhere = everywhere
         self._alone = alone
         self._handing: set[int] = set()
+        self._refused: dict[int, float] = {}  # seq -> until when it is left in peace, by the clock of the loop
 
     def handed_in(self, seq: int) -> None:
         """It is noted in ``flows.db`` that this is a message of the hub."""
@@ -73,13 +76,18 @@ class Outbox:
 
     async def hand_in(self, deployment: Deployment) -> None:
         """Hand in what is new, as far as there is room."""
-        if not self.open or self.waits or len(self._handing) >= _HANDING:
-            return
-        rows: list[Outgoing] = await self._in_thread(self._store.outbox, 0, 0, _HANDING)
-        for row in rows:
-            if row.seq not in self._handing and self.open and not self.waits:
-                self._handing.add(row.seq)
-                self._submit(row, deployment)
+        now = asyncio.get_running_loop().time()
+        self._refused = {seq: until for seq, until in self._refused.items() if until > now}
+        after = 0
+        while self.open and not self.waits and len(self._handing) < _HANDING:
+            rows: list[Outgoing] = await self._in_thread(self._store.outbox, 0, after, _HANDING)
+            for row in rows:
+                if row.seq not in self._handing and row.seq not in self._refused and self.open and not self.waits:
+                    self._handing.add(row.seq)
+                    self._submit(row, deployment)
+            if len(rows) < _HANDING:
+                return
+            after = rows[-1].seq
 
     def _submit(self, row: Outgoing, deployment: Deployment) -> None:
         flow = row.route.split(":")[1]
@@ -93,8 +101,7 @@ class Outbox:
         }
         if bound is None:
             text = t(f"flow {flow} is not configured any more", f"流程 {flow} 已不在配置中")
-            self._handing.discard(row.seq)
-            return self._add(Fate(Settled(row.control, False, "flow.gone", text)))
+            return self._refuse(row, "flow.gone", text)
 
         def done(receipt: Receipt) -> None:
             if receipt.accepted:
@@ -102,12 +109,16 @@ class Outbox:
             elif isinstance(receipt.error, StoreBusy) or receipt.error is None:
                 asyncio.get_running_loop().call_later(_AGAIN_S, self._give_back, row.seq)
             else:
-                self._handing.discard(row.seq)
-                text = mask_text(receipt.error.text)
-                self._add(Fate(Settled(row.control, False, receipt.error.code, text)))
+                self._refuse(row, receipt.error.code, mask_text(receipt.error.text))
 
         self._intake.submit(bound, row.body, done, remote=FLOW_SYSTEM, control_id=row.control, params=params)
         return None
+
+    def _refuse(self, row: Outgoing, code: str, text: str) -> None:
+        """The flow is told; once it knows, the message is not in the outbox any more."""
+        self._handing.discard(row.seq)
+        self._refused[row.seq] = asyncio.get_running_loop().time() + _REFUSED_AGAIN_S
+        self._add(Fate(Settled(row.control, False, code, text)))
 
     def _give_back(self, seq: int) -> None:
         self._handing.discard(seq)

@@ -10,10 +10,12 @@ from hub.errors import HubError
 from hub.flows.events import Arrived
 from hub.i18n import t
 
-__all__ = ["keepable", "packed", "unpacked"]
+__all__ = ["keepable", "must_fit", "packed", "unpacked"]
 
 #: Most bytes of a message that is kept.
 _MOST = 1 << 20
+#: Messages that are kept for one instance; and their bytes, which are written anew with each event.
+_MOST_KEPT, _MOST_KEPT_BYTES = 50, 4 << 20
 
 
 def packed(place: str, raw: bytes, answers: str) -> dict[str, Any]:
@@ -32,6 +34,20 @@ def keepable(pack: dict[str, Any]) -> dict[str, Any]:
             remedy=t("send it again once the flow waits for it", "请在流程等待该消息时重发"),
         )
     return pack
+
+
+def must_fit(number: int, size: int) -> None:
+    """Raises :class:`HubError` where so many messages, of so many bytes, with the new one, are more than are kept for an instance."""
+    if number <= _MOST_KEPT and size <= _MOST_KEPT_BYTES:
+        return
+    raise HubError(
+        t(
+            f"{number - 1} messages wait already until the flow asks for them: there is no room for another",
+            f"已有 {number - 1} 条消息等待流程接收，无法再保存",
+        ),
+        code="flow.full",
+        remedy=t("send it again once the flow waits for it", "请在流程等待该消息时重发"),
+    )
 
 
 def unpacked(kept: dict[str, Any], decode: Callable[[str, bytes], Any]) -> Arrived:

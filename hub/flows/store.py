@@ -59,13 +59,13 @@ class FlowStore(FlowFile):
     def keep_definition(self, flow: str, version: str, raw: bytes, now: int) -> None:
         self.db.execute("INSERT OR IGNORE INTO definition VALUES (?, ?, ?, ?)", (version, flow, now, raw))
 
-    def open_definitions(self) -> list[tuple[str, bytes]]:
-        """(flow, bytes) of the versions by which something still runs, or is still to be handed in."""
+    def open_definitions(self) -> list[tuple[str, str, bytes]]:
+        """(version, flow, bytes) of the versions by which something still runs, or is still to be handed in."""
         query = (
-            "SELECT flow, raw FROM definition WHERE version IN (SELECT version FROM instance WHERE ended_at = 0) "
+            "SELECT version, flow, raw FROM definition WHERE version IN (SELECT version FROM instance WHERE ended_at = 0) "
             "OR version IN (SELECT version FROM instance WHERE id IN (SELECT instance FROM outbox WHERE state = 0))"
         )
-        return [(str(flow), bytes(raw)) for flow, raw in self.db.execute(query)]
+        return [(str(version), str(flow), bytes(raw)) for version, flow, raw in self.db.execute(query)]
 
     def flows(self) -> list[str]:
         """Flows of which there are instances."""
@@ -145,6 +145,12 @@ class FlowStore(FlowFile):
         body = self._stored(_JSON.encode(pack), b"flow.early", seq)
         row = (seq, flow, self.lookup(flow, key), event, until, body)
         self.db.execute("INSERT OR IGNORE INTO early VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def early(self, flow: str, key: str) -> tuple[int, int]:
+        """How many messages wait for an instance that has not begun, and their bytes."""
+        query = "SELECT count(*), coalesce(sum(length(body)), 0) FROM early WHERE flow = ? AND lookup = ?"
+        ((number, size),) = self.db.execute(query, (flow, self.lookup(flow, key)))
+        return int(number), int(size)
 
     def take_early(self, flow: str, key: str, instance: int) -> list[dict[str, Any]]:
         """What came before its instance, oldest first; it is the instance's from now on."""

@@ -35,10 +35,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a message that was sent. ``final``: nothing more will be heard of it."""
+    """What became of a message that was sent."""
 
     settled: Settled
-    final: bool = True
 
 
 @dataclass(frozen=True, slots=True)

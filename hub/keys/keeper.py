@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from hub.keys.config import KeysConfig
 from hub.keys.expiry import Notice, certificate_files, expiring, file_notices
 from hub.keys.opened import close_key_store, key_store, key_store_exists
 from hub.logs import get_logger
+from hub.tasks import again
 
 if TYPE_CHECKING:
     from hub.keys.store import KeyStore
@@ -69,9 +71,7 @@ class KeyKeeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await asyncio.to_thread(self.round)
-            await asyncio.sleep(self._every)
+        await again("keys", partial(asyncio.to_thread, self.round), self._every)
 
     def close(self) -> None:
         """Record what was used, and forget every key."""

@@ -8,12 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import hub
 from hub.child_process import ChildProcess
 from hub.store.indexer import TEXT_MESSAGES
+from hub.tasks import end
 
 __all__ = ["IndexerProcess"]
 
@@ -60,10 +60,7 @@ class IndexerProcess:
     async def stop(self) -> None:
         """End it and wait until it has gone."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(task)
         process, self._process = self._process, None
         if process is None:
             return

@@ -1,4 +1,4 @@
-"""Texts that can't be stored as they are (half surrogate pairs from a lenient decoder), made storable."""
+"""Texts that can't be stored as they are (half surrogate pairs from a lenient decoder, what a plugin gave for a text), made storable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hub.store.rows import Row
 __all__ = ["clean_call", "clean_delivery"]
 
 
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+def _clean(text: object) -> str:
+    return str(text).encode("utf-8", "replace").decode()
 
 
 def clean_delivery(delivery: Delivery, row: Row) -> Delivery:

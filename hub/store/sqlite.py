@@ -161,8 +161,9 @@ class SqliteStore(Store):
         self._check_open()
         if call is not None and not call.message_id:
             call.message_id = delivery.message_id
+        row = update_row(delivery)
         self._queued += 1
-        self._submit((FINISH, delivery, update_row(delivery), call, done))
+        self._submit((FINISH, delivery, row, call, done))
 
     def log(self, call: CallRecord) -> None:
         writer = self._writer

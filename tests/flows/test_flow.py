@@ -202,7 +202,7 @@ steps:
   - {id: good, end: completed}
   - {id: late, set: {told: "$error.code"}}
   - {id: hanging, wait: {for: {from: his/in, types: [never], key: pid}}}
-deadline: {after: 500ms, then: {end: overdue}}
+deadline: {after: 3s, then: {end: overdue}}
 """
 
 
@@ -402,8 +402,8 @@ async def test_a_hub_stops_however_close_that_is_to_work_coming_in(
     await hub.until_at("transport")
     flows, hub.node.flows = hub.node.flows, None
     assert flows is not None
-    await until(lambda: not flows._wake.is_set())
-    flows._wake.set()
+    await until(lambda: not flows._worker._wake.is_set())
+    flows._worker._wake.set()
     for _ in range(turns):
         await asyncio.sleep(0)
     async with asyncio.timeout(20):

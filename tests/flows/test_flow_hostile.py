@@ -16,20 +16,18 @@ from hub.flows.definition import Definition
 from hub.flows.desk import FlowDesk
 from hub.flows.events import Arrived, Event, Outcome, Settled, Tick
 from hub.flows.fates import Fates
-from hub.flows.keeper import Keeper
 from hub.flows.page import instance_page
 from hub.flows.present import instance_json
 from hub.flows.state import Instance
-from hub.flows.store import FlowStore, Outgoing
-from hub.flows.work import Fate, Incoming, Told
+from hub.flows.store import Outgoing
+from hub.flows.work import Fate
 from hub.i18n import language, set_language
 from hub.ids import id_text
 from hub.message import DeliveryState
 from tests.flows.conftest import StartFlows
 from tests.flows.flow_support import order_site
+from tests.flows.keeper_support import NOW, SECOND, Kept
 
-SECOND = 1_000_000
-_NOW = 1_700_000_000 * SECOND
 _CALLBACK = b"""
 start: {key: no}
 steps:
@@ -49,10 +47,10 @@ keep: 100s
 def _begun(text: bytes, **tree: Any) -> Outcome:
     definition = Definition.read("order", text)
     message = Arrived("e0", "x/in", "order", 1, {"no": "1", **tree})
-    return begin(definition, "0000000000001", "1", definition.model.start[0], message, _NOW)
+    return begin(definition, "0000000000001", "1", definition.model.start[0], message, NOW)
 
 
-def _happen(text: bytes, one: Instance, event: Event, now: int = _NOW) -> Outcome:
+def _happen(text: bytes, one: Instance, event: Event, now: int = NOW) -> Outcome:
     return advance(Definition.read("order", text), one, event, now, lambda pack: pytest.fail("nothing is kept"))
 
 
@@ -86,46 +84,17 @@ steps:
     parallel: {branches: {l: [{id: nap, delay: 2h}], r: [{id: rest, delay: 3h}]}}
 deadline: {after: 1h, then: hold}
 """
-    held = _happen(text, _begun(text).instance, Tick(), _NOW + 3600 * SECOND).instance
+    held = _happen(text, _begun(text).instance, Tick(), NOW + 3600 * SECOND).instance
     assert {name: record.state for name, record in held.steps.items()} == {
         "both": "active",
         "nap": "held",
         "rest": "held",
     }
     assert held.due == 0
-    assert _happen(text, held, Tick(), _NOW + 9 * 3600 * SECOND).instance.state == "held"
+    assert _happen(text, held, Tick(), NOW + 9 * 3600 * SECOND).instance.state == "held"
 
 
 # -- the keeper ------------------------------------------------------------------------------------------------------
-
-
-class Kept:
-    """A keeper on a file, with a clock that is told."""
-
-    def __init__(self, folder: Path, *texts: bytes) -> None:
-        self.now = _NOW
-        self.store = FlowStore(folder / "flows.db", b"salt")
-        numbers = iter(range(1, 10_000))
-        self.keeper = Keeper(self.store, lambda: next(numbers), lambda place, raw: orjson.loads(raw), lambda: self.now)
-        self.definitions = [Definition.read(f"flow{number}", text) for number, text in enumerate(texts)]
-        self.keeper.use({one.flow: one for one in self.definitions}, {"x/in": "json"})
-        for one in self.definitions:
-            one.codecs = {"x/in": "json"}
-
-    def message(self, number: int, name: str, *, size: int = 0, **tree: Any) -> Told:
-        tree = {**tree, "filler": "x" * size}
-        told: Told
-        (told,) = self.keeper.handle([Incoming("flow0", "x/in", name, number, orjson.dumps(tree), tree)])
-        return told
-
-    def one(self, number: int) -> Instance:
-        row = self.store.instance(number)
-        assert row is not None
-        return row.instance
-
-    def count(self, table: str) -> int:
-        ((number,),) = self.store.db.execute(f"SELECT count(*) FROM {table}")
-        return int(number)
 
 
 def test_what_the_hub_refuses_for_good_is_not_handed_in_again_and_again(tmp_path: Path) -> None:

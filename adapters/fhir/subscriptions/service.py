@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -32,8 +31,12 @@ from adapters.fhir.subscriptions.subscriber import Note, Subscriber
 from adapters.http.problem import Refusal
 from hub.api import HubError, StoreBusy
 from hub.i18n import t
+from hub.logs import get_logger
+from hub.masking import mask_text
 
 __all__ = ["Answered", "Subscriptions"]
+
+log = get_logger(__name__)
 
 #: Feeds, also those in other processes, are heard so often, seconds.
 _LISTEN = 0.1
@@ -124,10 +127,9 @@ class Subscriptions:
         seen, cleaned = -1, loop.time()
         counts: dict[str, int] = {}
         while True:
-            with contextlib.suppress(StoreBusy):
+            try:
                 version = await self._store.read(SubscriptionStore.version)
                 if version != seen:
-                    seen = version
                     for number, events, waiting in await self._store.read(SubscriptionStore.queues):
                         one = self._subscribers.get(number)
                         if one is not None and counts.get(number) != events:
@@ -135,11 +137,16 @@ class Subscriptions:
                             if waiting > self._options.max_waiting:
                                 await one.off_for_its_queue(waiting)
                         counts[number] = events
+                    seen = version
                 if loop.time() - cleaned > _CLEAN:
                     cleaned = loop.time()
                     await self._store.write(SubscriptionStore.clean)
                     for number in [key for key, one in self._subscribers.items() if one.task.done()]:
                         await self._end(number)
+            except StoreBusy:
+                pass  # heard a moment later
+            except Exception as error:  # nobody would be told anything any more
+                log.error("subscriptions: %s", mask_text(repr(error)), exc_info=error)
             await asyncio.sleep(_LISTEN)
 
     def _spec(self, tree: dict[str, Any]) -> Spec:

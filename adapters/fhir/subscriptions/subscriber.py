@@ -18,8 +18,12 @@ from adapters.http.request import Endpoint
 from adapters.tls import client_context
 from hub.api import CodecError, HubError, PermanentError, SendError, StoreBusy, TransientError
 from hub.i18n import t
+from hub.logs import get_logger
+from hub.masking import mask_text
 
 __all__ = ["Subscriber"]
+
+log = get_logger(__name__)
 
 _REPLY_LIMIT = 256 << 10
 #: Above this, bytes, bodies are read and written in a thread.
@@ -113,6 +117,9 @@ class Subscriber:
                 pause = 1.0
             except HubError as error:  # what can't be written; the next try may be after an update
                 self._note({"subscription": self.kept.id}, error, time.time_ns() // 1000)
+                pause = self._options.max_interval
+            except Exception as error:  # a mistake of ours must not end a subscription that passes for an active one
+                log.error("subscription %s: %s", self.kept.id, mask_text(repr(error)), exc_info=error)
                 pause = self._options.max_interval
             if pause:
                 await _set_within(self._stopping, pause)
