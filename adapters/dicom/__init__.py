@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
@@ -10,6 +10,9 @@ from adapters.dicom.options import DicomConnect, DicomListen
 from adapters.dicom.receiver import DicomReceiver
 from adapters.dicom.sender import DicomSender
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["DicomAdapter"]
 
@@ -27,3 +30,8 @@ class DicomAdapter(Adapter):
 
     def sender(self, bound: Bound) -> Sender:
         return DicomSender(bound)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.dicom.counterpart import DicomCounterpart  # which a hub that does not simulate need not load
+
+        return DicomCounterpart()

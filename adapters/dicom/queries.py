@@ -26,7 +26,7 @@ from hub.masking import mask_text
 if TYPE_CHECKING:
     from adapters.dicom.receiver import DicomReceiver
 
-__all__ = ["PATIENT_FIND", "STUDY_FIND", "WORKLIST", "Queries", "find_classes"]
+__all__ = ["PATIENT_FIND", "STUDY_FIND", "WORKLIST", "Queries", "asked_for", "find_classes"]
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -57,7 +57,7 @@ class Queries:
             answers = self._ask(association, query, str(context.abstract_syntax))
             charset = self._charset(query)
             encoded = [
-                bare(_asked_for(answer, query), explicit=syntax == _EXPLICIT, charset=charset) for answer in answers
+                bare(asked_for(answer, query), explicit=syntax == _EXPLICIT, charset=charset) for answer in answers
             ]
         except CodecError as error:
             self._receiver.refuse(association, b"", error)
@@ -103,7 +103,7 @@ class Queries:
         return fixed or (asked[-1] if asked and asked[-1] in ("GB18030", "GBK", "ISO 2022 IR 58") else "")
 
 
-def _asked_for(answer: dict[str, Any], query: DicomTree) -> dict[str, Any]:
+def asked_for(answer: dict[str, Any], query: DicomTree) -> dict[str, Any]:
     """The elements that were asked for, empty where there is nothing to say (PS3.4, C.2.2.1.3)."""
     known = {name.tag: value for key, value in answer.items() if (name := parse_name(key)) is not None}
     asked = {keyword_of(tag): known.get(tag) for tag in query.places if tag & 0xFFFF and not tag & 0x10000}
