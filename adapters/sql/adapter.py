@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adapters.sql.connect import SqlConnect
 from adapters.sql.listen import SqlListen
 from hub.api import Adapter, Bound, IntakePort, Receiver, Sender
+
+if TYPE_CHECKING:
+    from hub.simulator.counterpart import Counterpart
 
 __all__ = ["SqlAdapter"]
 
@@ -27,3 +32,8 @@ class SqlAdapter(Adapter):
         from adapters.sql.sender import SqlSender
 
         return SqlSender(bound)
+
+    def counterpart(self) -> Counterpart:
+        from adapters.sql.counterpart import SqlCounterpart
+
+        return SqlCounterpart()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
+import select
 import socket
 import sqlite3
 import threading
@@ -184,7 +185,7 @@ class SqlDatabase:
             plain = connection.connection.dbapi_connection
             job.begin(plain)
             rested = time.monotonic() - connection.info.get("used", math.inf)
-            if rested > _FRESH_S and not self._answers(engine, plain):
+            if (rested > _FRESH_S or _stirs(plain)) and not self._answers(engine, plain):
                 connection.invalidate()
                 self._give_back(connection, job)
                 if not job.cut_off:
@@ -222,6 +223,16 @@ class SqlDatabase:
                 await asyncio.wait(list(self._jobs), timeout=_CUT_GRACE_S)
         if engine is not None:
             await asyncio.to_thread(engine.dispose)
+
+
+def _stirs(connection: Any) -> bool:
+    """Has something come over a connection at rest? Then the server has most likely closed it."""
+    with contextlib.suppress(Exception):
+        plain = getattr(connection, "_sock", None) or connection  # PyMySQL; psycopg
+        watched = select.poll()
+        watched.register(plain.fileno(), select.POLLIN)
+        return bool(watched.poll(0))
+    return False
 
 
 def _cut(connection: Any) -> None:

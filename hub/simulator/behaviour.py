@@ -127,6 +127,11 @@ class Moods:
             return mood.behaviour
         return None
 
+    def coming(self, interface: str) -> Behaviour | None:
+        """How the next call will be treated, where that is no matter of chance; nothing is used up."""
+        moods = self._moods.get(interface) or self._moods.get("*")
+        return moods[0].behaviour if moods and moods[0].share == 1 else None
+
     def listed(self) -> list[dict[str, object]]:
         return [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hub.errors import HubError
@@ -12,6 +12,7 @@ from hub.simulator.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from hub.api import Bound
+    from hub.contract import Setting
     from hub.simulator.calls import SimulatedReply
     from hub.simulator.party import Party
     from hub.simulator.replies import Replies
@@ -49,12 +50,21 @@ class Counterpart(ABC):
     called: ClassVar[bool] = False
     #: What the hub sends is answered over this transport; where nothing is, there is no way to misbehave.
     answers: ClassVar[bool] = True
+    #: The hub keeps its connections; a call it made on one that breaks before the answer it makes again at once, on another. An
+    #: answer without a body is a message there, which can be cut off.
+    keeps: ClassVar[bool] = False
 
     def replies(self, bound: Bound, writer: Writer, expired: str) -> Replies:
         """What an ``out`` interface answers; ``expired``: see :class:`hub.simulator.replies.Replies`."""
         from hub.simulator.replies import Replies  # which an adapter that only listens need not load
 
         return Replies(bound, writer, expired, answered=self.answers)
+
+    def invented(
+        self, entries: Iterable[Mapping[str, Any]], settings: Mapping[str, Setting], host: str
+    ) -> dict[str, Any]:
+        """Settings by which these interfaces, as a contract has them, find the other party, where their type does not tell."""
+        return {}
 
     @abstractmethod
     def listening(self, sides: Sequence[Side], party: Party) -> Listening:

@@ -12,7 +12,7 @@ from hub.errors import HubError
 from hub.i18n import t
 from hub.registry import LoadedPlugin
 from hub.secrets import Secret
-from hub.simulator.invent import folder_settings, key_settings
+from hub.simulator.invent import folder_settings, key_settings, of_adapters
 from hub.simulator.keys import KeyBook
 from hub.validation import did_you_mean
 
@@ -32,7 +32,7 @@ class Deployed:
 def deployed(deployment: Deployment, system: str, keys: KeyBook) -> Deployed:
     """Raises :class:`HubError` for a system that does not run.
 
-    An address of another machine is replaced by one on loopback, a folder by one of its own, and a public key of the other party whose private key is not in
+    An address of another machine is replaced by one on loopback, a folder and a database by one of its own, and a public key of the other party whose private key is not in
     ``keys`` by that of a pair made for the occasion.
     """
     declared = deployment.parties.get(system)
@@ -56,7 +56,9 @@ def deployed(deployment: Deployment, system: str, keys: KeyBook) -> Deployed:
         if setting.type == "url" and name in settings and not is_loopback(urlsplit(settings[name]).hostname or ""):
             del settings[name]
             found.replaced.append(name)
-    for name in folder_settings(plugin.document.data["interfaces"]) & settings.keys():
+    chosen = [bound.interface_id for bound in bounds]
+    databases = of_adapters(plugin, deployment.registry.adapters, "127.0.0.1", chosen)
+    for name in (folder_settings(plugin.document.data["interfaces"]) | databases.keys()) & settings.keys():
         del settings[name]
         found.replaced.append(name)
     for name, whose, kind in list(key_settings(plugin.document.data["interfaces"], settings)):

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from hub.api import Adapter
 from hub.contract import Setting
 from hub.registry import LoadedPlugin
 from hub.settings import referenced
+from hub.simulator.counterpart import Counterpart
 from hub.simulator.keys import KeyBook, random_text
 from hub.simulator.sides import entry_of, key_kind
 
-__all__ = ["folder_settings", "free_port", "invent", "key_settings"]
+__all__ = ["folder_settings", "free_port", "invent", "key_settings", "of_adapters"]
 
 _DIGITS = re.compile(r"(\d{1,3}) ?位")
 _LEAST = re.compile(r"至少 ?(\d{1,3}) ?个字符")
@@ -68,6 +70,23 @@ def invent(
             found = _BYTES.search(setting.description)
             values[name] = random_text(int(found[1]) if found else 32)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def of_adapters(
+    plugin: LoadedPlugin, adapters: Mapping[str, Adapter], host: str, interfaces: Iterable[str]
+) -> dict[str, Any]:
+    """The settings only the other ends of transports can give: which database, say."""
+    together: dict[type[Counterpart], tuple[Counterpart, list[Mapping[str, Any]]]] = {}
+    for name in interfaces:
+        adapter = adapters.get(plugin.contract.interfaces[name].adapter)
+        counterpart = adapter.counterpart() if adapter is not None else None
+        if counterpart is not None:
+            entries = together.setdefault(type(counterpart), (counterpart, []))[1]
+            entries.append(plugin.document.data["interfaces"].get(name) or {})
+    found: dict[str, Any] = {}
+    for counterpart, entries in together.values():
+        found |= counterpart.invented(entries, plugin.contract.settings, host)
+    return found
 
 
 def folder_settings(raw: Mapping[str, Any]) -> set[str]:

@@ -74,7 +74,7 @@ class Party:
 
     def __init__(self, moods: Moods, tell: Told, *, lenient: bool = False) -> None:
         self.moods = moods
-        self._lenient = lenient
+        self.lenient = lenient
         self.memory = Memory()
         self.calls: deque[SimulatedCall] = deque(maxlen=_KEPT)
         self._tell = tell
@@ -134,20 +134,21 @@ class Party:
                 raise Unfit("simulate.source", error.text) from None
         assert side.replies is not None  # noqa: S101 - an ``out`` interface has them
         record: Record | None = None
+        after: Record | None = None
         key = ""
         try:
             if side.state is not None:
                 key = side.state.key(tree, self._context(side, opened.facts, None))
                 if not key:
                     raise Unfit("simulate.key", t("the call has no key", "调用缺少业务键"))
-                record = side.state.find(self.memory, key, _identity(opened), lenient=self._lenient)
+                record = side.state.find(self.memory, key, _identity(opened), lenient=self.lenient)
             context = self._context(side, opened.facts, record)
-            for check, code in () if self._lenient else side.checks:
+            for check, code in () if self.lenient else side.checks:
                 if check(tree, context):
                     raise Unfit("simulate.check", code, business=code)
             if side.state is not None and record is not None:
-                side.state.keep(self.memory, key, record, tree, context)
-                context = self._context(side, opened.facts, record)
+                after = side.state.after(record, tree, context)
+                context = self._context(side, opened.facts, after)
             body = side.replies.good(tree, context)
         except Stopped as stop:
             if stop.answer is not None:
@@ -155,8 +156,9 @@ class Party:
             raise Unfit("simulate.state", stop.text, business=stop.code) from None
         except HubError as error:
             raise Unfit("simulate.expression", error.text) from None
-        if side.state is not None and record is not None:
-            side.state.remember(record, _identity(opened), side.replies.status, body)
+        # Only now: a call that can't be answered is refused, and has changed nothing.
+        if side.state is not None and record is not None and after is not None:
+            side.state.keep(self.memory, key, record, after, _identity(opened), (side.replies.status, body))
         self._plan(opened, record)
         return Said(side.replies.status, body)
 
@@ -246,6 +248,8 @@ class Party:
                 await self._tell(to, each)
             except HubError as error:
                 log.warning("callback %s: %s", to, error.text)
+            except Exception as error:  # of one transport; those after it are told all the same
+                log.warning("callback %s: %s", to, mask_text(repr(error)))
 
     def _held(self) -> list[tuple[str, bytes]]:
         """Callbacks that waited, the last one first."""

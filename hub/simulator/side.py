@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hub.api import Bound
@@ -27,7 +28,7 @@ from hub.simulator.texts import Making, Writer
 from hub.simulator.tickets import Tickets
 from hub.validators.report import Severity, Validator
 
-__all__ = ["CallbackRule", "Side", "Unfit", "make_side"]
+__all__ = ["CallbackRule", "Side", "Unfit", "login_for", "make_side"]
 
 
 class Unfit(Exception):
@@ -66,6 +67,7 @@ class Side:
     declared: Declared | None = None
     validators: Sequence[Validator] = ()
     forged: Callable[[], Protection | None] = lambda: None
+    folders: Sequence[Path] = ()  # of the plugin and of the profiles it extends
     calls: int = 0
     sent: int = 0
 
@@ -144,6 +146,7 @@ def make_side(
     inbound = contract.direction == "in" and not called
     protection = partner(contract.security, keys, tickets, registry.schemes, inbound=inbound)
     side = Side(bound, protection, tickets)
+    side.folders = (plugin.folder, *(profile.folder for profile in plugin.profiles))
     side.forged = lambda: partner(contract.security, keys, tickets, registry.schemes, inbound=inbound, forged=True)
     if contract.direction == "in":
         return side
@@ -162,6 +165,14 @@ def make_side(
     if rule.callback is not None:
         side.callback = _callback(rule.callback.to, side, plugin, registry, mappings)
     return side
+
+
+def login_for(side: Side, sides: Iterable[Side]) -> Side | None:
+    """The interface that gives a token for messages to ``side``; None where none is asked for, or there is one already."""
+    if side.protection is None or "token" not in side.protection.names or side.tickets.of_hub:
+        return None
+    inbound = (one for one in sides if one.bound.contract.direction == "in" and one.protection is not None)
+    return next((one for one in inbound if one.protection is not None and "login" in one.protection.names), None)
 
 
 def _callback(to: str, side: Side, plugin: LoadedPlugin, registry: Registry, mappings: MappingLibrary) -> CallbackRule:

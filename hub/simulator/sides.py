@@ -90,7 +90,7 @@ def _made(
     if name == "login":
         return tickets.login(options)
     if name == "as_form":
-        return _AnyForm(AsFormOptions())
+        return _AnyForm(AsFormOptions(place=options.get("place", "body")))
     theirs = other_side(name, options, keys, added)
     if forged:
         theirs = forged_options(theirs, key_kind(name, options))

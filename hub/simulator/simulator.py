@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,10 +16,10 @@ from hub.simulator.behaviour import Behaviour, Moods
 from hub.simulator.binding import bound_interfaces, schema_folders
 from hub.simulator.calls import SimulatedCall, SimulatedReply
 from hub.simulator.counterpart import Counterpart, Listening
-from hub.simulator.invent import invent
+from hub.simulator.invent import invent, of_adapters
 from hub.simulator.keys import KeyBook
 from hub.simulator.party import Party
-from hub.simulator.side import Side, make_side
+from hub.simulator.side import Side, login_for, make_side
 from hub.simulator.tickets import Tickets
 from hub.simulator.traffic import Traffic
 from hub.validation import did_you_mean
@@ -99,7 +100,9 @@ class Simulator:
         for left in reversed(range(_TRIES)):
             made = cls(plugin, registry, mappings, keys or KeyBook(), seed=seed, lenient=lenient)
             made._schemas = folders
-            made.settings = invent(plugin, settings or {}, made.keys, host, chosen)
+            given = {name: value for name, value in (settings or {}).items() if value is not None}
+            found = of_adapters(plugin, registry.adapters, host, chosen)
+            made.settings = invent(plugin, found | given, made.keys, host, chosen)
             try:
                 await made._begin(chosen, overrides or {})
             except HubError as error:
@@ -199,6 +202,10 @@ class Simulator:
     def answers(self, interface: str) -> bool:
         """Whether what the hub sends to an ``out`` interface is answered at all."""
         return self._counterpart(self._side(interface).bound).answers
+
+    def keeps(self, interface: str) -> bool:
+        """Whether the hub keeps connections to an ``out`` interface, see :attr:`Counterpart.keeps`."""
+        return self._counterpart(self._side(interface).bound).keeps
 
     def errors(self, interface: str) -> list[str]:
         """Codes an ``out`` interface can be told to answer."""
@@ -306,23 +313,11 @@ class Simulator:
 
     async def _log_in(self, side: Side, url: str, options: Mapping[str, Any]) -> None:
         """Where the hub gives tokens: ask for one first."""
-        names = side.protection.names if side.protection is not None else ()
-        if "token" not in names or side.tickets.of_hub:
-            return
-        login = next(
-            (
-                other
-                for other in self._sides.values()
-                if other.bound.contract.direction == "in" and other.protection and "login" in other.protection.names
-            ),
-            None,
-        )
-        if login is None:
-            return
-        base = "/".join(url.split("/")[:3])
-        await self._counterpart(login.bound).send(
-            login, base, options, self._traffic[login.interface].next(fresh=False), None
-        )
+        login = login_for(side, self._sides.values())
+        if login is not None:
+            base = "/".join(url.split("/")[:3])
+            body = self._traffic[login.interface].next(fresh=False)
+            await self._counterpart(login.bound).send(login, base, options, body, None)
 
     async def _call_back(self, interface: str, body: bytes) -> None:
         await self.send(interface, self.callback_to.get(interface, ""), body)
@@ -341,6 +336,7 @@ class Simulator:
     async def stop(self) -> None:
         """Close every listener; calls under way are dropped."""
         self._party.close()
-        for listening in self._listening:
-            await listening.stop()
-        self._listening.clear()
+        stopping, self._listening = self._listening, []
+        results = await asyncio.gather(*(one.stop() for one in stopping), return_exceptions=True)
+        for error in filter(None, results):  # once all the others are closed
+            raise error

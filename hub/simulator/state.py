@@ -41,8 +41,9 @@ class Memory:
         return self._records.get((kind, key))
 
     def put(self, kind: str, key: str, record: Record) -> None:
-        while len(self._records) >= _MOST:
-            self._records.pop(next(iter(self._records)))
+        if (kind, key) not in self._records:
+            while len(self._records) >= _MOST:
+                self._records.pop(next(iter(self._records)))
         self._records[kind, key] = record
 
     def listed(self) -> list[dict[str, str]]:
@@ -104,14 +105,17 @@ class StateRule:
                 raise Stopped(code, text=t(f"not in status {record.status}", f"状态 {record.status} 下不允许"))
         return record
 
-    def keep(self, memory: Memory, key: str, record: Record, tree: Any, context: Context) -> None:
-        """After the call was taken; ``context`` has ``$record`` as it was."""
-        record.values |= {name: read(tree, context) for name, read in self._keep.items()}
-        if self._becomes is not None:
-            record.status = str(self._becomes(tree, context) or "")
-        memory.put(self._rule.record, key, record)
+    def after(self, record: Record, tree: Any, context: Context) -> Record:
+        """The record as it will be; ``context`` has ``$record`` as it is. Raises :class:`HubError`, and nothing has changed."""
+        values = record.values | {name: read(tree, context) for name, read in self._keep.items()}
+        status = record.status if self._becomes is None else str(self._becomes(tree, context) or "")
+        return Record(status, values, record.answers, record.made)
 
-    def remember(self, record: Record, request: bytes, status: int, answer: bytes) -> None:
-        """What the same request is answered when it comes again."""
+    def keep(
+        self, memory: Memory, key: str, record: Record, after: Record, request: bytes, answer: tuple[int, bytes]
+    ) -> None:
+        """The call was taken: the record is what it has become, and the same request is answered so when it comes again."""
+        record.values, record.status = after.values, after.status
+        memory.put(self._rule.record, key, record)
         if self._changes and len(record.answers) < _MOST_ANSWERS:
-            record.answers[self._interface, hashlib.sha256(request).digest()] = status, answer
+            record.answers[self._interface, hashlib.sha256(request).digest()] = answer

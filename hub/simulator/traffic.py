@@ -6,6 +6,7 @@ import itertools
 import re
 import secrets
 import string
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -43,13 +44,15 @@ class Traffic:
         self._vary = {
             path: compile_expression(text, bound.codec.name, key=f"{bound.place}.simulate.vary", functions=functions)
             for path, text in contract.simulate.vary.items()
+            if not path.startswith("$")  # of the call, not of the message: the adapter's
         }
         self._examples: list[bytes] = [
             file.read_bytes()[:_LARGEST] for name in contract.examples if (file := folder / name).is_file()
         ]
         if not self._examples and (body := made_up(bound, schemas)) is not None:
             self._examples.append(body)
-        self._turn: Iterator[bytes] = itertools.cycle(self._examples)
+        self._turn: Iterator[tuple[int, bytes]] = itertools.cycle(enumerate(self._examples))
+        self._instances: dict[str, str] = {}  # of DICOM: SOP instance of an example -> the one of this round
 
     @property
     def examples(self) -> list[bytes]:
@@ -69,13 +72,17 @@ class Traffic:
                     "write examples: [examples/….json] into the contract", "请在契约中写 examples: [examples/….json]"
                 ),
             )
-        body = next(self._turn)
+        at, body = next(self._turn)
+        if not at:
+            self._instances.clear()
         return self._fresh(body) if fresh else body
 
     def _fresh(self, body: bytes) -> bytes:
         number = next(self._number)
         if self._kind == "hl7v2":
             return self._fresh_hl7(body, number)
+        if self._kind == "dicom":
+            return self._fresh_dicom(body, number)
         if self._kind != "json":
             return body
         contract = self._bound.contract
@@ -103,6 +110,18 @@ class Traffic:
             kind = string.digits if char.isdigit() else "abcdef" if char in "abcdef" else string.ascii_uppercase
             changed[at] = secrets.choice(kind if char.isdigit() or char in "abcdef" or char.isupper() else kind.lower())
         return "".join(changed)
+
+    def _fresh_dicom(self, body: bytes, number: int) -> bytes:
+        """Another instance; examples that tell of one instance, as those of a procedure step do, tell of one again."""
+        try:
+            tree = self._codec.decode(body, encoding=self._bound.contract.encoding)
+            old = str(tree.get("SOPInstanceUID") or "")
+            context = context_of(self._bound.settings, {"count": number, "id": secrets.token_hex(8)})
+            changes = {path: make(tree, context) for path, make in self._vary.items()}
+            changes.setdefault("SOPInstanceUID", self._instances.setdefault(old, f"2.25.{uuid.uuid4().int}"))
+            return self._codec.encode(tree.changed(changes))
+        except HubError:
+            return body
 
     def _fresh_hl7(self, body: bytes, number: int) -> bytes:
         encoding = self._bound.contract.encoding or "utf-8"

@@ -125,7 +125,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "sources", "gold", "sources", "来源",
-        "the contract cites its sources, and the fields of its schemas say where they are from", "契约注明来源，schema 字段注明出处",
+        "the contract cites its sources, and each field, or what it is in, says where it is from", "契约注明来源，各字段或其所在分组注明出处",
     ),
     Check(
         "proof", "gold", "vectors or peer", "向量或真实对端",

@@ -17,7 +17,7 @@ _MAX_BYTES = 16 << 20
 
 
 def digest(site: VerifySite, subject: Subject) -> str:
-    """16 hexadecimal digits over contract (with what it extends), code, examples, proof, mappings with tables, and schemas.
+    """16 hexadecimal digits over contract (with what it extends), code, examples, tables, proof, mappings with tables, and schemas.
 
     Notes for people and tests of mappings are left out: what they show is looked at whenever a level is asked for.
     """
@@ -54,9 +54,9 @@ def _parts(site: VerifySite, subject: Subject) -> Iterator[tuple[str, bytes]]:
     yield "declared", subject.declared.model_dump_json().encode()
     if plugin.module is not None:
         yield "code", _bytes(plugin.folder / "plugin.py")
-    for part in ("examples", "replay"):
+    for part in ("examples/**/*", "replay/**/*", "*.sql"):
         for folder in (plugin.folder, *(profile.folder for profile in plugin.profiles)):
-            for file in sorted((folder / part).rglob("*")):
+            for file in sorted(folder.glob(part)):
                 if file.is_file():
                     yield file.relative_to(folder).as_posix(), _bytes(file)
     names: set[str] = set()

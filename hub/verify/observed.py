@@ -10,9 +10,10 @@ from typing import Any
 from hub.api import Bound, Outgoing, Reply, Sender
 from hub.node import Node
 
-__all__ = ["LogKeeper", "ObservedNode"]
+__all__ = ["MOST_LINES", "LogKeeper", "ObservedNode"]
 
-_MAX_LOG = 20_000
+#: Log lines that are kept; a run that writes more can't say what was not in them.
+MOST_LINES = 400_000
 
 
 class ObservedNode(Node):
@@ -58,6 +59,6 @@ class LogKeeper(logging.Handler):
         self.lines: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if len(self.lines) < _MAX_LOG:
+        if len(self.lines) < MOST_LINES:
             text = record.getMessage() + ("\n" + record.exc_text if record.exc_text else "")
             self.lines.append((record.pathname, text))

@@ -16,8 +16,9 @@ from hub.message import Direction
 from hub.privacy.message import hidden_values
 from hub.privacy.model import Act, View
 from hub.privacy.site import policy
-from hub.store.base import CallQuery, DeliveryQuery
+from hub.store.base import CallQuery, DeliveryQuery, StoreReader
 from hub.verify.model import Result
+from hub.verify.observed import MOST_LINES
 from hub.verify.rig import RigError
 from hub.verify.samples import Sample
 from hub.verify.site import VerifySite
@@ -33,6 +34,7 @@ _SHORTEST = 2
 _MARKS = ("欧阳验密", "110101199003070011", "13800008888")
 #: Values of one message that are spoiled one after the other.
 _MOST_SPOILED = 60
+#: Rows of one page.
 _ROWS = 5000
 
 
@@ -68,21 +70,41 @@ async def leaks(talk: Talk) -> Result:
         others = [f"{party.subject.plugin.folder}/" for party in rig.parties.values() if party is not talk.party]
         lines = [line for path, line in rig.log if not path.startswith(tuple(others))]
         where: list[tuple[str, str]] = [(t("log", "日志"), line) for line in lines]
-        for direction in Direction:
-            calls = await reader.calls(CallQuery(place=talk.party.id, direction=direction, limit=_ROWS))
-            where += [(t("call log", "调用日志"), f"{call.error} {call.params}") for call in calls]
-        deliveries = await reader.deliveries(DeliveryQuery(target=talk.party.id, limit=_ROWS))
-        where += [(t("reason of a delivery", "投递原因"), one.reason) for one in deliveries]
+        where += [(t("call log", "调用日志"), text) for text in await _calls_of(reader, talk.party.id)]
+        where += [(t("reason of a delivery", "投递原因"), text) for text in await _reasons_of(reader, talk.party.id)]
         where += [(t("problem", "问题"), str(problem)) for problem in rig.node.problems]
         for kind, text in where:
             for value in values:
                 if value in text:
                     raise RigError(t(f"{kind}: {mask(value)} is shown in full", f"{kind}中明文出现 {mask(value)}"))
+        if len(rig.log) >= MOST_LINES:
+            raise Skip(t("more log lines were written than are kept", "日志行数超出留存上限，未能全部检查"))
         if not values:
             return t("the messages hold none", "消息中不含个人信息")
         return t(f"{len(values)} values looked for", f"已检索 {len(values)} 个值")
 
     return await tried("privacy", "", work)
+
+
+async def _calls_of(reader: StoreReader, place: str) -> list[str]:
+    """What the call log says of every call, page by page."""
+    found: list[str] = []
+    for direction in Direction:
+        query = CallQuery(place=place, direction=direction, limit=_ROWS)
+        while calls := await reader.calls(query):
+            found += [f"{call.error} {call.params}" for call in calls]
+            query.before = calls[-1].id
+    return found
+
+
+async def _reasons_of(reader: StoreReader, place: str) -> list[str]:
+    """Why deliveries are as they are, of all of them."""
+    found: list[str] = []
+    query = DeliveryQuery(target=place, limit=_ROWS)
+    while deliveries := await reader.deliveries(query):
+        found += [one.reason for one in deliveries]
+        query.before = deliveries[-1].id
+    return found
 
 
 async def mapping_leaks(site: VerifySite, talk: Talk) -> list[Result]:

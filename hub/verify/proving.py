@@ -88,7 +88,7 @@ def _cases(report: Path) -> Mapping[tuple[str, str], Proven]:
 
 
 def _judged(name: str, cases: Mapping[tuple[str, str], Proven], last: str) -> Proven:
-    """The worst of a test's cases; one that ran none has failed, and ``last`` says why."""
+    """Failed where one of a test's cases has, passed where one has passed; one that ran none has failed, and ``last`` says why."""
     file, *classes, test = name.split("::")
     module = ".".join((file.removesuffix(".py").replace("/", "."), *classes))
     own = [

@@ -80,16 +80,32 @@ async def read_again(talk: Talk, interface: str) -> list[Result]:
         since = await _last(talk, interface)
         await talk.simulator.offer(interface, entry)
         await _run(talk, interface)
-        if _made(talk, interface) < 0:  # brought without being asked for: it is told what became of it
-            await _until(
-                talk, interface, since, lambda row: True, t("the repetition is not answered", "重复条目未获处理")
-            )
         rows = await _rows(talk, interface, since)
         if any(_taken(row) for row in rows):
             if not talk.contract(interface).control_id:
                 raise Skip(t("the contract names no control_id", "契约未指明 control_id"))
             raise RigError(t("the repetition is taken for another message", "重复条目被当作新消息"))
         return ""
+
+    async def brought_again() -> str:
+        """Entries come without being asked for, and others may come in between: of two alike one must be a repetition."""
+        since = await _last(talk, interface)
+        await talk.simulator.offer(interface, await talk.simulator.offer(interface))
+        end = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end:
+            rows = await _rows(talk, interface, since)
+            if any(row.outcome is Outcome.DUPLICATE for row in rows):
+                return ""
+            bodies: set[bytes] = set()
+            for row in filter(_taken, rows):
+                stored = await talk.rig.node.store.reader.message(row.message_id)
+                if stored is not None and stored.raw in bodies:
+                    if not stored.control_id:
+                        raise Skip(t("the contract names no control_id", "契约未指明 control_id"))
+                    raise RigError(t("the repetition is taken for another message", "重复条目被当作新消息"))
+                bodies |= {stored.raw} if stored is not None else set()
+            await asyncio.sleep(_LOOK_S)
+        raise RigError(t("the repetition is not answered", "重复条目未获处理"))
 
     async def failing() -> str:
         talk.simulator.misbehave(interface, Behaviour("status", "503"))
@@ -117,8 +133,10 @@ async def read_again(talk: Talk, interface: str) -> list[Result]:
             raise RigError(t("a page with a wrong signature is believed", "签名错误的页面被接收"))
         return ""
 
-    results = [await tried("refusals", f"{interface}: {t('repeated', '重复')}", repeated)]
-    if _made(talk, interface) >= 0 and talk.simulator.answers(interface):
+    asked = _made(talk, interface) >= 0
+    again = repeated if asked else brought_again
+    results = [await tried("refusals", f"{interface}: {t('repeated', '重复')}", again)]
+    if asked and talk.simulator.answers(interface):
         results.append(await tried("refusals", f"{interface}: {t('failing', '来源故障')}", failing))
     if talk.simulator.signs_replies(interface):
         results.append(await tried("refusals", f"{interface}: {t('forged', '伪造')}", forged))

@@ -49,6 +49,8 @@ class VerifySite:
     deployment: Deployment
     bench: Workbench
     proofs: MappingProofs
+    #: Checks of interfaces: what they share is compiled once for all hubs of a run.
+    held: list[object] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -64,7 +66,7 @@ class VerifySite:
                 code="plugin.missing",
                 remedy=t("`hub check` tells why it is not loaded", "`hub check` 会说明未能加载的原因"),
             )
-        problems = plugin_problems(plugin, self.registry, self.deployment)
+        problems = plugin_problems(plugin, self.registry, self.deployment, self.held)
         return Subject(plugin, declared(plugin, problems), problems)
 
     def chosen(self, names: Iterable[str]) -> list[str]:

@@ -18,7 +18,10 @@ from hub.mapping import Context
 from hub.plugin_mappings import mappings_of, untested
 from hub.quality import QualityValidator
 from hub.validators.report import Severity, Validator
-from hub.verify.citing import bodyless, noted
+from hub.validators.schema_files import SchemaFiles
+from hub.verify.citations import Citations
+from hub.verify.citing import Rulebook, bodyless
+from hub.verify.citing_schema import uncited_fields
 from hub.verify.evidence import Evidence
 from hub.verify.model import Result, Status
 from hub.verify.proving import Proven
@@ -35,7 +38,10 @@ _ANSWERED = "results"
 _MAX_TEXT = 1 << 20
 #: Checks that ask for something to be there; what is there is not wrong.
 _WANTED = frozenset(("coverage", "error_table", "retry", "notes", "sources"))
-_SOURCED = re.compile(rb'"(?:description|\$comment|x-source|source)"\s*:|<(?:\w+:)?documentation[ >]')
+#: Fields without a source that are named.
+_NAMED = 8
+#: Formats that are a standard with fields of its own, and how sources name it.
+_STANDARDS = {"hl7v2": "HL7", "fhir": "FHIR", "dicom": "DICOM"}
 
 #: A finding: the place, what is wrong or missing ("" for nothing), how to mend it.
 Finding = tuple[str, str, str]
@@ -82,6 +88,7 @@ class _Judge:
         self._subject = subject
         self._plugin = subject.plugin
         self._interfaces = subject.plugin.contract.interfaces
+        self._schemas = SchemaFiles(site.loaded.schema_folders)
 
     # -- bronze --------------------------------------------------------------------------------------------------
 
@@ -178,51 +185,59 @@ class _Judge:
     # -- gold ----------------------------------------------------------------------------------------------------
 
     def sources(self) -> Iterator[Finding]:
-        """Of the contract, and of the fields: the schemas of an interface say where they are from."""
+        """Of the contract, and of the fields: each cites what it is taken from, or a group it is in does, or the whole schema or mapping."""
         cited = bool(self._plugin.contract.sources)
         yield "", "" if cited else t("no sources are cited", "未注明来源"), "" if cited else "sources: […]"
+        citations = Citations(self._plugin.contract.sources)
+        rules = Rulebook(self._site.mappings.document, citations)
         for name, interface in self._interfaces.items():
             adapter = self._site.registry.adapters.get(interface.adapter)
             if adapter is not None and adapter.alone:
                 continue  # between parts of the hub: no other party says what its fields are
             schemas = interface.validation.schemas if interface.validation is not None else []
-            bare = [schema for schema in schemas if not self._cites(schema)]
-            if not schemas and (bodyless(interface) or self._noted(name, interface)):
-                yield name, "", ""
-            elif not schemas:
-                why = t(
-                    "neither a schema nor notes in its mapping say what its fields are and where they are from",
-                    "既无 schema 也无映射注释说明字段及其出处",
-                )
-                remedy = t(
-                    "add a schema under validate:, or a note to each field of the mapping",
-                    "请在 validate: 下添加 schema，或为映射的每个字段写注释",
-                )
-                yield name, why, remedy
-            elif bare:
-                text = ", ".join(bare)
-                yield (
-                    name,
-                    t(f"{text} cites nothing", f"{text} 未注明出处"),
-                    t("add description:", "请添加 description"),
-                )
+            if schemas:
+                wrong = [self._uncited(one, uncited_fields(one, self._schemas, citations)) for one in schemas]
+            elif bodyless(interface) or self._of_standard(interface):
+                wrong = []
             else:
-                yield name, "", ""
+                made = self._made(name, interface)
+                wrong = (
+                    [self._uncited(made, rules.uncited(made))]
+                    if made
+                    else [
+                        t(
+                            "neither a schema nor notes in its mapping say what its fields are and where they are from",
+                            "既无 schema 也无映射注释说明字段及其出处",
+                        )
+                    ]
+                )
+            why = "; ".join(filter(None, wrong))
+            yield name, why, _cite() if why else ""
 
-    def _noted(self, name: str, interface: Interface) -> bool:
-        """Whether the mapping that makes the content has a note beside each field, as its page for sign-off shows them."""
+    @staticmethod
+    def _uncited(file: str, fields: list[str] | None) -> str:
+        if fields is None:
+            return t(f"{file}: its fields can't be read", f"{file}：无法读取其字段")
+        if not fields:
+            return ""
+        named = ", ".join(fields[:_NAMED]) + (f" +{len(fields) - _NAMED}" if len(fields) > _NAMED else "")
+        return t(f"{file}: no source is cited for {named}", f"{file}：未注明出处的字段：{named}")
+
+    def _of_standard(self, interface: Interface) -> bool:
+        """Whether messages are held against the standard their format is, and the contract names which: its fields are the standard's."""
+        rule, word = interface.validation, _STANDARDS.get(interface.codec)
+        if rule is None or word is None or rule.mode == "off":
+            return False
+        held = not rule.quality if rule.standard is None else rule.standard
+        return held and any(word in source for source in self._plugin.contract.sources)
+
+    def _made(self, name: str, interface: Interface) -> str:
+        """The mapping that makes the content, whose page for sign-off shows its notes; "" where there is none."""
         made = interface.mapping or interface.reply_mapping
         for other in self._interfaces.values():
             if other.results is not None and other.results.to == name:
                 made = made or other.results.mapping
-        if not made or "${" in made:
-            return False
-        files = (folder / f"{made}.yaml" for folder in self._site.loaded.mapping_folders)
-        return any(noted(file) for file in files if file.is_file())
-
-    def _cites(self, schema: str) -> bool:
-        files = (folder / schema for folder in self._site.loaded.schema_folders)
-        return any(_SOURCED.search(_raw(file)) for file in files if file.is_file())
+        return made if made and "${" not in made else ""
 
 
 class _Nowhere:
@@ -234,6 +249,14 @@ class _Nowhere:
 
 def sending(subject: Subject) -> Iterator[tuple[str, Interface]]:
     return ((name, one) for name, one in subject.plugin.contract.interfaces.items() if one.direction == "out")
+
+
+def _cite() -> str:
+    return t(
+        "write where it is from beside the field, its group or all of them: a document line, a standard with its clause, an address, "
+        "or what the contract has under sources: by its name",
+        "请在字段、所在分组或整个文件处注明出处：文档行号、标准及条款、网址，或契约 sources: 中的名称",
+    )
 
 
 def _no_example() -> str:

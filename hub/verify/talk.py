@@ -45,7 +45,8 @@ class Talk:
 
     def lost_answer(self, interface: str) -> Behaviour:
         """The party does what it was asked for, and its answer gets lost."""
-        return Behaviour("silent" if interface in self.silent_answers else "reset")
+        silent = interface in self.silent_answers or self.simulator.keeps(interface)
+        return Behaviour("silent" if silent else "reset")
 
     def calls(self, interface: str, since: int = 0) -> list[SimulatedCall]:
         """The calls the party got on an interface after the first ``since``."""

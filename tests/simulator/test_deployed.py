@@ -95,3 +95,16 @@ def test_secrets_are_handed_over_in_files_of_their_own(party: Played, tmp_path: 
     assert file.read_text() == simulator.settings["password"]
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     assert simulator.settings["password"] not in yaml.safe_dump(system)
+
+
+def test_a_database_is_one_of_its_own_with_the_password_of_the_site(party: Played, tmp_path: Path) -> None:
+    file = make_site(tmp_path, sm2_pair()[1])
+    config = yaml.safe_load(file.read_text("utf-8"))
+    there = {"product": "postgresql", "host": "10.1.0.9", "database": "monitor", "user": "province"}
+    config["systems"] = {"monitor": {"plugin": "freight_monitor", "settings": {**there, "password": "file:password"}}}
+    file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    found = deployed(load_deployment(file), "monitor", KeyBook())
+    assert sorted(found.replaced) == ["database", "host", "port", "product", "user"]
+    simulator = party.start("freight_monitor", settings=found.settings, overrides=found.overrides)
+    assert not simulator.not_simulated
+    assert (simulator.settings["host"], simulator.settings["password"]) == ("127.0.0.1", "password-of-the-site")

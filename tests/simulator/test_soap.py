@@ -9,6 +9,9 @@ import pytest
 import yaml
 from lxml import etree
 
+from adapters.soap.counterpart import _arguments
+from adapters.soap.options import SoapListen
+from adapters.soap.payload import Place
 from hub.registry import Registry
 from hub.simulator import Behaviour, Simulator
 from hub.simulator.handover import system_of
@@ -55,15 +58,40 @@ interfaces:
     codec: json
     control_id: number
     examples: [order.json]
+  report:
+    direction: in
+    adapter: soap
+    listen:
+      port: "${port}"
+      path: /reports
+      auth: {type: none}
+      operations: [HIPMessageServer]
+      namespace: urn:reports
+      qualified: true
+      parameters: [input1, input2]
+      variables: [input1]
+      payload: parameter 2
+    codec: json
+    type: $input1
+    examples: [order.json]
+    simulate: {vary: {$input1: "concat('MES-', item)"}}
 """
 
 
-def call(url: str, operation: str, message: str, action: str = "upload") -> etree._Element:
+def call(
+    url: str,
+    operation: str,
+    message: str,
+    action: str = "upload",
+    soap_action: str = "urn:hl7-org:v3/HIPMessageServer",
+    prefix: str = "",
+) -> etree._Element:
     body = (
         f'<s:Envelope xmlns:s="{V11}"><s:Body><h:{operation} xmlns:h="urn:hl7-org:v3"><action>{action}</action>'
-        f"<message><![CDATA[{message}]]></message></h:{operation}></s:Body></s:Envelope>"
+        f"<{prefix}message><![CDATA[{message}]]></{prefix}message></h:{operation}></s:Body></s:Envelope>"
     )
-    _, _, answer = post(url, body.encode(), {"Content-Type": "text/xml; charset=utf-8"})
+    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{soap_action}"'}
+    _, _, answer = post(url, body.encode(), headers)
     found = etree.fromstring(answer).find(f"{{{V11}}}Body")
     assert found is not None
     return found[0]
@@ -111,7 +139,51 @@ def test_a_service_takes_its_operation_only(platform: tuple[Played, Simulator, P
         ("HIPMessageServer", "no json", "upload"),
     ):
         call(url, operation, message, action)
-    assert [one.verdict for one in simulator.calls[before:]] == ["refused"] * 3
+    call(url, "HIPMessageServer", '{"patient": "P1"}', soap_action="urn:hl7-org:v3/Other")
+    call(url, "HIPMessageServer", '{"patient": "P1"}', prefix="h:")
+    assert [one.verdict for one in simulator.calls[before:]] == ["refused"] * 5
+
+
+def test_the_message_is_the_second_parameter_and_the_first_says_what_it_is(
+    platform: tuple[Played, Simulator, Path],
+) -> None:
+    party, simulator, file = platform
+    with HubProcess(file) as hub:
+        assert party.run(simulator.send("report")).ok
+        (kept,) = hub.call("GET", "/api/v1/messages?source=platform/report&limit=5").json["messages"]
+        assert kept["type"] == "MES-血常规"
+        raw = hub.call("GET", f"/api/v1/messages/{kept['id']}/raw").json
+        assert raw["item"] == "血常规"
+        assert not party.run(simulator.send("report", misbehave=Behaviour("garbage"))).ok
+
+
+@pytest.mark.parametrize(
+    ("payload", "parameters", "credentials", "expected"),
+    [
+        ("parameter 2", ["input1", "input2"], {}, ["input1", "input2"]),
+        ("parameter 1", ["input1", "input2"], {}, ["input1", "input2"]),
+        ("parameter -1", ["input1", "input2"], {}, ["input1", "input2"]),
+        ("parameter -1", [], {}, ["parameter1"]),
+        ("parameter 3", ["a"], {}, ["a", "parameter1", "parameter2"]),
+        ("parameter -3", ["a"], {}, ["parameter1", "parameter2", "a"]),
+        ("parameter message", [], {}, ["message"]),
+        ("parameter message", ["action", "message"], {"token": "t"}, ["token", "action", "message"]),
+        ("parameter 1", ["message", "token"], {"token": "t"}, ["message", "token"]),
+    ],
+)
+def test_parameters_are_called_in_the_order_of_the_service(
+    payload: str, parameters: list[str], credentials: dict[str, str], expected: list[str]
+) -> None:
+    listen = SoapListen.model_validate(
+        {"port": 0, "path": "/x", "auth": {"type": "none"}}
+        | {"payload": payload, "parameters": parameters, "credentials": credentials, "variables": []}
+    )
+    made = _arguments(listen, {"action": "A1"}, "")
+    assert list(made) == expected
+    place = Place(payload)
+    named = place.name or expected[place.position - 1 if place.position > 0 else place.position]
+    assert {name for name, text in made.items() if text == "{body}"} == {named}
+    assert made.get("action", "A1") == "A1"
 
 
 def test_orders_go_into_a_hub_and_on_to_the_service(platform: tuple[Played, Simulator, Path]) -> None:

@@ -52,8 +52,8 @@ CASES: dict[str, tuple[str, Status, str, Callable[[Path], object]]] = {
     "notes in Chinese only": ("notes", MISSING, "in English", lambda r: (r / FOLDER / "README.md").write_text("**运维" + NOTES.split("**运维")[1])),
     "no notes": ("notes", MISSING, "English and Chinese", lambda r: (r / FOLDER / "README.md").unlink()),
     "no sources": ("sources", MISSING, "no sources", lambda r: edit(r / CONTRACT, "sources: [specification 1.2]\n", "")),
-    "fields without source": ("sources", MISSING, "cites nothing", lambda r: edit(r / "schemas/desk.json", '"description": "specification 1.2, table 3", ', "")),
-    "no schema": ("sources", MISSING, "neither a schema nor notes", lambda r: edit(r / CONTRACT, "    validate: {mode: warn, schema: desk.json}\n    order_by", "    order_by")),
+    "fields without source": ("sources", MISSING, "no source is cited for number", lambda r: edit(r / "schemas/desk.json", '"description": "specification 1.2, table 3", ', "")),
+    "no schema": ("sources", MISSING, "desk/sent: no source is cited for number, name", lambda r: edit(r / CONTRACT, "    validate: {mode: warn, schema: desk.json}\n    order_by", "    order_by")),
     "verify.yaml with a mistake": ("manifest", FAILED, "prof", lambda r: (r / FOLDER / "verify.yaml").write_text("prof: {}\n")),
 }  # fmt: skip
 
@@ -114,3 +114,24 @@ def test_notes_beside_the_fields_of_a_mapping_cite_as_well(root: Path) -> None:
     ]
     mapping.write_text(f"{head}fields:\n" + "\n".join(noted) + "\n", encoding="utf-8")
     assert judged(root).status("sources") is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("validate", "source", "status"),
+    [
+        ("warn", "HL7 v2.5.1 chapter 3", Status.PASSED),
+        ("warn", "specification 1.2", MISSING),
+        ("'off'", "HL7 v2.5.1 chapter 3", MISSING),
+        ("{standard: false}", "HL7 v2.5.1 chapter 3", MISSING),
+    ],
+)
+def test_messages_that_are_held_against_a_standard_have_its_fields(
+    root: Path, validate: str, source: str, status: Status
+) -> None:
+    contract = (root / CONTRACT).read_text(encoding="utf-8")
+    head, _, rest = contract.partition("  receive:\n")
+    inbound = f"  receive:\n    direction: in\n    adapter: mllp\n    listen: {{port: '${{port}}'}}\n    codec: hl7v2\n    validate: {validate}\n"
+    text = head.replace("[specification 1.2]", f"[specification 1.2, {source}]") + inbound
+    (root / CONTRACT).write_text(text, encoding="utf-8")
+    found = {result.place: result.status for result in judged(root).of("sources")}
+    assert found["receive"] is status, (found, rest)
