@@ -390,7 +390,8 @@ class SimulateRule(Model):
     callback: SimulatedCallback | None = None
     vary: dict[str, str] = Field(
         default_factory=dict,
-        description="in: what differs from message to message, by path (a.b[0].c) or HL7 field (PID-3.1) -> expression",
+        description="in: what differs from message to message, by path (a.b[0].c) or HL7 field (PID-3.1) -> expression; "
+        "$name: a parameter of a SOAP call beside the message",
     )
 
 

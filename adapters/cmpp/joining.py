@@ -15,7 +15,7 @@ import orjson
 
 from adapters.cmpp.options import CmppListen
 from adapters.cmpp.pdu import Deliver
-from adapters.cmpp.texts import Piece, text_of
+from adapters.cmpp.texts import Piece, content_of, text_of
 from hub.api import Bound, HubError, IntakePort, Item, Receipt, StoreBusy
 from hub.i18n import t
 from hub.logs import get_logger
@@ -116,6 +116,8 @@ class Joiner:
             group |= {"msg_fmt": deliver.msg_fmt, "total": piece.total, "link_id": deliver.link_id}
         parts = {**group["parts"], str(piece.number): piece.data.hex()}
         groups[name] = group = {**group, "parts": parts, "ids": [*group["ids"], deliver.msg_id][-_MOST_PARTS:]}
+        if piece.number == min(map(int, parts)):  # the whole is known by its first part, in whatever order they come
+            group["msg_id"] = str(deliver.msg_id)
         items: list[Item] = []
         if len(parts) == piece.total:
             items.append(self._close(groups, gone, name))
@@ -148,10 +150,7 @@ class Joiner:
             text = None if None in texts else "".join(str(one) for one in texts)
         else:
             text = text_of(data, group["msg_fmt"])
-        if text is not None:
-            tree["text"] = text
-        else:
-            tree["data"] = data.hex()
+        tree |= content_of(text, data)
         if group["link_id"]:
             tree["link_id"] = group["link_id"]
         tree |= {"parts": group["total"], "missing": missing}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -10,14 +11,15 @@ import orjson
 
 from adapters.cmpp.joining import Joiner
 from adapters.cmpp.options import CmppListen
-from adapters.cmpp.pdu import BadPdu, Deliver, Pdu, read_deliver, read_report
+from adapters.cmpp.pdu import BadPdu, Deliver, Pdu, Report, read_deliver, read_report
 from adapters.cmpp.registry import Registry, report_key
 from adapters.cmpp.session import Session
 from adapters.cmpp.sessions import Sessions
-from adapters.cmpp.texts import read_piece, text_of
+from adapters.cmpp.texts import content_of, read_piece, text_of
 from hub.api import Bound, HubError, IntakePort, Receipt, Receiver, StoreBusy, UnreachableError
 from hub.i18n import t
 from hub.logs import get_logger
+from hub.message import Outcome
 
 __all__ = ["CmppReceiver"]
 
@@ -97,7 +99,7 @@ class CmppReceiver(Receiver):
         remote = self._own.options.address if self._own is not None else ""
         try:
             deliver = read_deliver(pdu.body, session.version)
-            body = self._report(deliver) if deliver.is_report else None
+            report = read_report(deliver.content) if deliver.is_report else None
         except BadPdu as error:
             self._refused += 1
             self._intake.refuse(self._bound, pdu.body, HubError(str(error), code="cmpp.deliver"), remote=remote)
@@ -113,26 +115,34 @@ class CmppReceiver(Receiver):
         if session.undone == self._options.unanswered:
             session.pause_reading()
         done = partial(self._done, session, pdu, deliver.is_report)
-        if body is not None:
-            self._intake.submit(self._bound, body[0], done, remote=remote, control_id=body[1])
+        if report is not None:
+            self._parts.ask(report_key(report.msg_id), partial(self._report, report, deliver, remote, done))
             return
         piece = read_piece(deliver.content, bool(deliver.udhi & 1 or deliver.udhi & 0x40))
         if piece.total > 1:
             self._joiner.add(deliver, piece, done)
             return
-        message = message_of(deliver, text_of(piece.data, deliver.msg_fmt), piece.data)
+        message = {**_head(deliver), **content_of(text_of(piece.data, deliver.msg_fmt), piece.data)}
+        if deliver.link_id:
+            message["link_id"] = deliver.link_id
         control_id = f"mo-{deliver.msg_id}" if deliver.msg_id else ""
         self._intake.submit(self._bound, orjson.dumps(message), done, remote=remote, control_id=control_id)
 
-    def _report(self, deliver: Deliver) -> tuple[bytes, str]:
-        """(body, control id) of a status report."""
-        report = read_report(deliver.content)
-        own = report_key(report.msg_id)
+    def _report(
+        self, report: Report, deliver: Deliver, remote: str, done: Callable[[Receipt], None], text_key: str
+    ) -> None:
+        """Hand over a status report, by its own number.
+
+        Its bytes follow from what the gateway said and nothing else, so that the same report is the same message whenever it comes
+        again: which text it is of (``text_key``), as far as that is remembered, is no part of them.
+        """
+        if self._stopping:
+            done(Receipt(Outcome.REFUSED, error=StoreBusy(t("the hub stops", "平台正在停止"))))
+            return
         tree = {
             "kind": "report",
-            "key": self._parts.first(own),
+            "key": report_key(report.msg_id),
             "msg_id": str(report.msg_id),
-            "part_key": own,
             "stat": report.stat,
             "phone": report.phone or deliver.src,
             "submitted": report.submitted,
@@ -140,7 +150,14 @@ class CmppReceiver(Receiver):
             "dest_id": deliver.dest_id,
             "service_id": deliver.service_id,
         }
-        return orjson.dumps(tree), f"{report.msg_id}-{report.stat}-{report.done}"
+        self._intake.submit(
+            self._bound,
+            orjson.dumps(tree),
+            done,
+            remote=remote,
+            control_id=f"{report.msg_id}-{report.stat}-{report.done}",
+            params={"text_key": text_key},
+        )
 
     def _done(self, session: Session, pdu: Pdu, is_report: bool, receipt: Receipt) -> None:
         self._under_way -= 1
@@ -162,9 +179,8 @@ class CmppReceiver(Receiver):
             session.answer_deliver(pdu, _REFUSED)
 
 
-def message_of(deliver: Deliver, text: str | None, data: bytes) -> dict[str, Any]:
-    """What a message of a reader is to the hub; ``data``, hexadecimal, where it is no text."""
-    tree: dict[str, Any] = {
+def _head(deliver: Deliver) -> dict[str, Any]:
+    return {
         "kind": "message",
         "msg_id": str(deliver.msg_id),
         "phone": deliver.src,
@@ -172,10 +188,3 @@ def message_of(deliver: Deliver, text: str | None, data: bytes) -> dict[str, Any
         "service_id": deliver.service_id,
         "msg_fmt": deliver.msg_fmt,
     }
-    if text is not None:
-        tree["text"] = text
-    else:
-        tree["data"] = data.hex()
-    if deliver.link_id:
-        tree["link_id"] = deliver.link_id
-    return tree

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from adapters.cmpp.pdu import Pdu
 from adapters.cmpp.session import Session
@@ -14,8 +16,10 @@ __all__ = ["FirstParts", "Registry", "report_key"]
 
 Place = tuple[str, str]  # system, interface
 Taker = Callable[[Session, Pdu], None]
-#: Parts of long texts whose first part is remembered, newest last.
+#: Parts whose text is remembered, newest last.
 _PARTS = 100_000
+#: Longest a report waits for the answer to the SUBMIT it may be about, seconds.
+EARLY_S = 5.0
 #: How long something that comes is kept for an interface that is not there yet, seconds; how many.
 PATIENCE_S = 60.0
 _HELD = 1000
@@ -40,14 +44,38 @@ class FirstParts:
     def __init__(self, most: int = _PARTS) -> None:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._most = most
+        self._sending = 0  # long texts on their way
+        self._early: dict[str, list[Callable[[str], None]]] = {}
+
+    @contextmanager
+    def sending(self, parts: int) -> Iterator[None]:
+        """While a text of several parts is on its way: a report of something unknown may be of one of them."""
+        self._sending += parts > 1
+        try:
+            yield
+        finally:
+            self._sending -= parts > 1
+            for part in [] if self._sending else list(self._early):
+                self._tell(part)
 
     def note(self, part: str, first: str) -> None:
         self._known[part] = first
         if len(self._known) > self._most:
             self._known.popitem(last=False)
+        self._tell(part)
 
-    def first(self, part: str) -> str:
-        return self._known.get(part, part)
+    def ask(self, part: str, told: Callable[[str], None]) -> None:
+        """``told`` gets the key of the first part: now, or when it is known, because a report may be faster than SUBMIT_RESP."""
+        if part in self._known or not self._sending:
+            told(self._known.get(part, part))
+            return
+        if part not in self._early:
+            asyncio.get_running_loop().call_later(EARLY_S, self._tell, part)
+        self._early.setdefault(part, []).append(told)
+
+    def _tell(self, part: str) -> None:
+        for told in self._early.pop(part, ()):
+            told(self._known.get(part, part))
 
 
 class Registry:

@@ -88,16 +88,14 @@ class CmppSender(Sender):
         order = compose(outgoing.body, outgoing.idempotency_key, self._options)
         progress = self._progress_of(outgoing.idempotency_key, order)
         try:
-            async with asyncio.timeout(outgoing.timeout):
-                for number, part in enumerate(order.parts, 1):
-                    if number in progress.accepted:
-                        continue
-                    reply = await self._one(progress, number, part)
-                    if reply.result:
-                        self._refused += 1
-                        return self._refusal(reply.result, number, len(order.parts))
+            with self._parts.sending(len(order.parts)):
+                async with asyncio.timeout(outgoing.timeout):
+                    refusal = await self._all(progress, order)
         except TimeoutError:
             raise self._late(progress) from None
+        if refusal is not None:
+            self._refused += 1
+            return refusal
         self._progress.pop((outgoing.idempotency_key, order.fingerprint), None)
         self._sent += 1
         ids = [progress.accepted[number] for number in range(1, len(order.parts) + 1)]
@@ -122,6 +120,15 @@ class CmppSender(Sender):
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 
+    async def _all(self, progress: _Progress, order: Order) -> Reply | None:
+        """Send what is not accepted yet; the refusal of the first part that is refused."""
+        for number, part in enumerate(order.parts, 1):
+            if number not in progress.accepted:
+                reply = await self._one(progress, number, part)
+                if reply.result:
+                    return self._refusal(reply.result, number, len(order.parts))
+        return None
+
     async def _one(self, progress: _Progress, number: int, part: Submit) -> SubmitReply:
         """The answer to one part; that of an earlier try where it is still awaited."""
         future = progress.under_way.get(number)
@@ -131,27 +138,23 @@ class CmppSender(Sender):
                 await asyncio.sleep(pause)
                 session = await self._sessions.session()
             try:
-                future = session.submit(part)
+                future = session.submit(part, partial(self._replied, progress, number))
             except ValueError as error:
                 raise PermanentError(
                     t(f"a field does not fit: {error}", f"字段超出长度：{error}"), code="cmpp.field"
                 ) from None
             progress.under_way[number] = future
-            future.add_done_callback(partial(self._answered, progress, number))
+            future.add_done_callback(lambda done: progress.under_way.pop(number, None))
         try:
             return await asyncio.shield(future)
         except (ConnectionError, TimeoutError) as error:  # of the answer; when our own time is up we are cancelled
             raise self._unknown(str(error)) from None
 
-    def _answered(self, progress: _Progress, number: int, future: asyncio.Future[SubmitReply]) -> None:
+    def _replied(self, progress: _Progress, number: int, reply: SubmitReply) -> None:
         """Also when nobody waits for it any more: a retry finds it."""
-        progress.under_way.pop(number, None)
-        if future.cancelled() or future.exception() is not None:
-            return
-        reply = future.result()
         if reply.result == 0:
             progress.accepted[number] = reply.msg_id
-            if number > 1 and 1 in progress.accepted:
+            if 1 in progress.accepted:
                 self._parts.note(report_key(reply.msg_id), report_key(progress.accepted[1]))
 
     def _progress_of(self, key: str, order: Order) -> _Progress:

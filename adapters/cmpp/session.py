@@ -66,7 +66,9 @@ class Session(asyncio.Protocol):
         self._reader = PduReader()
         self._sequence = secrets.randbelow(_NUMBERS)
         self._login: asyncio.Future[ConnectReply] = self._loop.create_future()
-        self._submits: dict[int, tuple[asyncio.Future[SubmitReply], asyncio.TimerHandle]] = {}
+        self._submits: dict[
+            int, tuple[asyncio.Future[SubmitReply], asyncio.TimerHandle, Callable[[SubmitReply], None]]
+        ] = {}
         self._tests: dict[int, asyncio.Future[None]] = {}
         self._farewell: asyncio.Future[None] = self._loop.create_future()
         self._heard = self._loop.time()
@@ -114,9 +116,10 @@ class Session(asyncio.Protocol):
         self._timer = self._loop.call_later(options.heartbeat, self._beat)
         self._read()
 
-    def submit(self, submit: Submit) -> asyncio.Future[SubmitReply]:
+    def submit(self, submit: Submit, told: Callable[[SubmitReply], None]) -> asyncio.Future[SubmitReply]:
         """Send one; to be asked only while there is :attr:`room`.
 
+        ``told`` gets the answer before anything that came behind it is looked at: the report may be in the same packet.
         The future fails with ``TimeoutError`` after ``reply_timeout`` and with ``ConnectionError`` when the connection ends: what
         became of the message is not known then. ``ValueError``: a field does not fit, nothing was sent.
         """
@@ -127,7 +130,7 @@ class Session(asyncio.Protocol):
         future: asyncio.Future[SubmitReply] = self._loop.create_future()
         future.add_done_callback(_seen)
         timer = self._loop.call_later(self._options.reply_timeout, self._too_late, number)
-        self._submits[number] = future, timer
+        self._submits[number] = future, timer, told
         self._drained.clear()
         self._write(data)
         return future
@@ -215,7 +218,7 @@ class Session(asyncio.Protocol):
         if not self._login.done():
             self._login.set_exception(error)
             self._login.exception()  # where nobody waits for it any more
-        for future, timer in self._submits.values():
+        for future, timer, _ in self._submits.values():
             timer.cancel()
             if not future.done():
                 future.set_exception(lost)
@@ -262,8 +265,9 @@ class Session(asyncio.Protocol):
             if found is None:
                 self.strange += 1
                 return
-            future, timer = found
+            future, timer, told = found
             timer.cancel()
+            told(reply)
             if not future.done():
                 future.set_result(reply)
             self._freed()

@@ -11,11 +11,12 @@ from typing import Literal
 
 from hub.i18n import t
 
-__all__ = ["ASCII", "GBK", "UCS2", "Coding", "Piece", "TextError", "pieces_of", "read_piece", "text_of"]
+__all__ = ["ASCII", "GBK", "UCS2", "Coding", "Piece", "TextError", "content_of", "pieces_of", "read_piece", "text_of"]
 
 ASCII, BINARY, UCS2, GBK = 0, 4, 8, 15
 _CODECS = {ASCII: "ascii", UCS2: "utf-16-be", GBK: "gbk"}
 _ONE_ASCII, _ONE = 160, 140
+_UNREADABLE = "\ufffd"
 #: Most parts a header can count.
 _MOST = 255
 
@@ -117,3 +118,9 @@ def text_of(data: bytes, msg_fmt: int) -> str | None:
     if codec is None:
         return None
     return data.decode("gb18030" if codec == "gbk" else codec, "replace")
+
+
+def content_of(text: str | None, data: bytes) -> dict[str, str]:
+    """What a reader wrote, for the hub: ``text``; ``data``, hexadecimal, where it is none or has a place that can't be read."""
+    found = {"text": text} if text is not None else {}
+    return found if text is not None and _UNREADABLE not in text else {**found, "data": data.hex()}

@@ -28,7 +28,7 @@ from adapters.soap.payload import (
 from adapters.soap.security import SECURITY, Inspector
 from hub.masking import mask_text
 
-__all__ = ["Call", "CallReader"]
+__all__ = ["Call", "CallReader", "action_of"]
 
 _LONGEST_VARIABLE = 200
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([\w.:-]{1,40})', re.IGNORECASE)
@@ -104,7 +104,7 @@ class CallReader:
                 inline_attachments(envelope.root, attachments, self._limit)
             self._inspector.check(envelope)
         self._check_action(
-            soap_action or _action_of(content_type) or (call.addressing.action if call.addressing else "")
+            soap_action or action_of(content_type) or (call.addressing.action if call.addressing else "")
         )
         self._check_operation(call)
         call.typed = _is_encoded(envelope)
@@ -210,7 +210,7 @@ class CallReader:
         return found
 
 
-def _action_of(content_type: str) -> str:
+def action_of(content_type: str) -> str:
     """The action parameter of SOAP 1.2 (RFC 3902)."""
     found = _ACTION.search(content_type)
     return (found[1] or found[2] or "") if found else ""

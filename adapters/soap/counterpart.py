@@ -6,25 +6,30 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
 
 from adapters.http.played import PlayedInterface, Playing
 from adapters.soap.answer import placed
+from adapters.soap.call import action_of as said_action
 from adapters.soap.envelope import envelope_bytes, read_envelope
 from adapters.soap.fault import FaultRefusal, fault_body, fault_status
 from adapters.soap.names import Version, local, namespace
 from adapters.soap.options import SoapConnect, SoapListen
-from adapters.soap.payload import binary_of, content_of, parameters_of, resolved, serialised, text_of
-from adapters.soap.sender import SoapSender
+from adapters.soap.payload import Place, binary_of, content_of, parameters_of, resolved, serialised, text_of
+from adapters.soap.sender import SoapSender, action_of
 from adapters.soap.text import attribute
 from adapters.template import Template
 from hub.api import HubError, Outgoing, Wire
 from hub.i18n import language, t
+from hub.mapping import compile_expression
 from hub.simulator.behaviour import Behaviour
 from hub.simulator.calls import SimulatedReply
 from hub.simulator.counterpart import Counterpart, Listening
-from hub.simulator.party import Party, Said
+from hub.simulator.party import Facts, Party, Said
 from hub.simulator.side import Side, Unfit
+from hub.simulator.texts import context_of
 
 __all__ = ["SoapCounterpart"]
 
@@ -48,6 +53,7 @@ class SoapCounterpart(Counterpart):
         elif kind == "garbage":
             body = b"garbage"
         listen = cast(SoapListen, side.bound.options)
+        options = {**_told(side, body), **options}
         protection = side.forged() if kind == "wrong_signature" else side.protection
         bound = replace(side.bound, options=_calling(listen, to, options, kind), protection=protection, checks=None)
         sender = SoapSender(bound)
@@ -90,20 +96,48 @@ def _calling(listen: SoapListen, to: str, options: Mapping[str, Any], kind: str)
             "header": listen.auth.header,
         }
     if listen.payload != "body":
-        wanted = listen.payload.split()[1]
-        named = wanted if not wanted.lstrip("-").isdecimal() else "message"
-        wrong = "-wrong" if kind == "unauthorised" else ""
-        shown = {name: value.get_secret_value() + wrong for name, value in listen.credentials.items()}
-        others = {name: str(options.get(name, "")) for name in listen.parameters if name not in (named, *shown)}
         call |= {
             "operation": listen.operations[0] if listen.operations else "send",
             "namespace": listen.namespace,
             "qualified": listen.qualified,
             "binary": listen.binary,
-            "parameters": {**shown, **others, named: _BODY},
+            "parameters": _arguments(listen, options, "-wrong" if kind == "unauthorised" else ""),
             "result": "1",
         }
     return SoapConnect.model_validate(call)
+
+
+def _arguments(listen: SoapListen, options: Mapping[str, Any], wrong: str) -> dict[str, str]:
+    """The parameters of a call, in their order, the message among them where the service looks for it.
+
+    Names are those of the WSDL; a position without one gets a name of its own.
+    """
+    place = Place(listen.payload)
+    names = [name for name in listen.credentials if name not in listen.parameters] + listen.parameters
+    named = place.find_name(names) or place.name
+    if not named:
+        at = place.position
+        missing = at - len(names) if at > 0 else -at - len(names)
+        made = [f"parameter{number}" for number in range(1, missing + 1)]
+        names = names + made if at > 0 else made + names
+        named = made[-1] if at > 0 else made[0]
+    shown = {name: value.get_secret_value() + wrong for name, value in listen.credentials.items()}
+    others = {name: str(options.get(name, "")) for name in names}
+    return {**others, **shown, named: _BODY}
+
+
+def _told(side: Side, body: bytes) -> dict[str, str]:
+    """What the caller says beside the message: ``vary`` of the contract, where it names a parameter (``$action``)."""
+    given = {name[1:]: text for name, text in side.rule.vary.items() if name.startswith("$")}
+    if not given:
+        return {}
+    codec, contract = side.bound.codec, side.bound.contract
+    try:
+        tree = codec.decode(body, encoding=contract.encoding)
+        context = context_of(side.settings(), {"count": side.sent + 1})
+        return {name: str(compile_expression(text, codec.name)(tree, context) or "") for name, text in given.items()}
+    except HubError:
+        return {}  # noise that is sent on purpose says nothing of itself
 
 
 class _Service(PlayedInterface):
@@ -122,6 +156,14 @@ class _Service(PlayedInterface):
         self._version = Version.V11 if options.version == "1.1" else Version.V12
         super().__init__(side, options.http(self._version.content_type))
 
+    def check(self, request: web.BaseRequest, facts: Facts) -> None:
+        super().check(request, facts)
+        wanted = action_of(self._soap)
+        content_type, action = request.headers.get("Content-Type", ""), request.headers.get("SOAPAction", "")
+        given = action if self._version is Version.V11 else said_action(content_type)
+        if wanted and unquote(given).strip().strip('"') != wanted:
+            raise Unfit("soap.action", t("there is no such SOAPAction", "没有该 SOAPAction"), 1)
+
     def unwrapped(self, wire: Wire) -> bytes:
         options = self._soap
         try:
@@ -138,6 +180,9 @@ class _Service(PlayedInterface):
             if (named and local(tag) != options.operation) or namespace(tag) != options.namespace:
                 raise Unfit("soap.operation", t("there is no such operation", "没有该操作"), 0)
             given = parameters_of(envelope)
+            spaces = {namespace(str(element.tag)) for element in given.values()}
+            if spaces - {options.namespace if options.qualified else ""}:
+                raise Unfit("soap.namespace", t("parameters have another namespace", "参数的命名空间不符"), 3)
             message = b""
             for name, text in options.parameters.items():
                 element = given.get(name)

@@ -21,7 +21,7 @@ from hub.i18n import t
 if TYPE_CHECKING:
     from adapters.soap.typed import Typed
 
-__all__ = ["SoapSender"]
+__all__ = ["SoapSender", "action_of"]
 
 #: Above this, bytes, an envelope is written and read in a thread: the event loop must not stand still for it.
 _THREAD_ABOVE = 128 << 10
@@ -43,7 +43,7 @@ class SoapSender(Sender):
         self._boundary = new_boundary()
         self._writer: RequestWriter
         self._reader: ReplyReader
-        self._http = self._client(_action(options))
+        self._http = self._client(action_of(options))
 
     def _client(self, action: str) -> HttpSender:
         options = self._options
@@ -56,7 +56,7 @@ class SoapSender(Sender):
     async def start(self) -> None:
         options = self._options
         self._reader = ReplyReader(options, self._encoding)
-        self._writer = RequestWriter(options, self._bound.place, self._encoding, _action(options), self._boundary)
+        self._writer = RequestWriter(options, self._bound.place, self._encoding, action_of(options), self._boundary)
         await self._http.start()
         if options.wsdl:
             try:
@@ -127,7 +127,7 @@ class SoapSender(Sender):
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
                     await reader.stop()
-                if typed.action != _action(options):
+                if typed.action != action_of(options):
                     old, self._http = self._http, self._client(typed.action)
                     await old.stop()
                     await self._http.start()
@@ -157,7 +157,7 @@ def _read_wsdl(options: SoapConnect, reader: HttpSender, loop: asyncio.AbstractE
     return Typed(options, fetch)
 
 
-def _action(options: SoapConnect) -> str:
+def action_of(options: SoapConnect) -> str:
     """The SOAPAction; without one the namespace and the operation, as .NET, CXF and Ensemble make it."""
     if options.soap_action is not None:
         return options.soap_action

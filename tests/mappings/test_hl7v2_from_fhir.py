@@ -260,6 +260,7 @@ def test_what_fhir_holds_comes_back_of_public_messages() -> None:
             (file, place, before, after)
             for place, before, after in lost(message, back)
             if (file, place) not in DIFFERENT
+            and not (place == "MSH-10.1" and len(before) > 20)  # a UUID, where the version has 20 characters
             and not (file in NO_VISIT and place.startswith("PV1"))
             and not (file in NO_RESULTS and place.startswith("OBX"))
         ]

@@ -17,6 +17,7 @@ import yaml
 from lxml import etree
 
 from tests.kernel.process import ROOT, HubProcess, wait_for
+from tests.ports import free_port
 
 __all__ = [
     "HOSPITAL",
@@ -39,12 +40,6 @@ __all__ = [
 
 HOSPITAL = ROOT / "plugins" / "hospital"
 QUICK = {"retry": {"attempts": 3, "interval": "50ms"}, "breaker": {"open_for": "50ms", "max_open_for": "200ms"}}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def example(plugin: str, name: str, **replaced: str) -> bytes:
@@ -192,6 +187,7 @@ class Platform(_Http):
         self.taken: list[tuple[str, etree._Element]] = []
         self.calls: list[bytes] = []
         self.say: Callable[[str], str] = lambda action: "AA"
+        self.result = "HIPMessageServerResult"
         super().__init__()
 
     def serve(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
@@ -199,7 +195,7 @@ class Platform(_Http):
         operation = etree.fromstring(body).find("{*}Body")[0]  # type: ignore[index]
         action, message = (child.text or "" for child in list(operation)[:2])
         code = self.say(action)
-        if code == "AA":
+        if code in ("AA", "CA"):
             self.taken.append((action, etree.fromstring(message.encode())))
         reply = (
             '<MCCI_IN000002UV01 xmlns="urn:hl7-org:v3"><acknowledgement typeCode="'
@@ -208,8 +204,8 @@ class Platform(_Http):
         space = etree.QName(operation).namespace
         envelope = etree.QName(etree.fromstring(body)).namespace
         answer = (
-            f'<e:Envelope xmlns:e="{envelope}"><e:Body><HIPMessageServerResponse xmlns="{space}"><HIPMessageServerResult>'
-            f"<![CDATA[{reply}]]></HIPMessageServerResult></HIPMessageServerResponse></e:Body></e:Envelope>"
+            f'<e:Envelope xmlns:e="{envelope}"><e:Body><HIPMessageServerResponse xmlns="{space}"><{self.result}>'
+            f"<![CDATA[{reply}]]></{self.result}></HIPMessageServerResponse></e:Body></e:Envelope>"
         )
         kind = "application/soap+xml" if b"2003/05/soap-envelope" in body else "text/xml"
         return 200, f"{kind}; charset=utf-8", answer.encode()

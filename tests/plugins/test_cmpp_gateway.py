@@ -170,6 +170,17 @@ def test_a_notice_and_its_receipt(live: Live) -> None:
     ]
 
 
+def test_every_part_of_a_long_text_is_reported_to_whoever_wrote_it(live: Live) -> None:
+    """One part that did not arrive must not be lost among those that did."""
+    ismg, sink = live.ismg, live.sink
+    ismg.script.report, ismg.script.report_behind = "DELIVRD", True
+    post(live.hub, "L1", text="长" * 150)
+    wait_for(lambda: len(sink.bodies) == 3, "a receipt for each part")
+    assert {(body["number"], body["receipt"]) for _, body in sink.bodies} == {
+        ("L1", str(sms.msg_id)) for sms in ismg.sms
+    }
+
+
 def test_a_report_that_comes_twice_is_one(live: Live) -> None:
     hub, ismg = live.hub, live.ismg
     post(hub, "D1")
@@ -248,10 +259,12 @@ def test_killed_under_load(tmp_path: Path) -> None:
     with HubProcess(file) as hub:
         post(hub, *numbers[60:])
         ismg.cut()
+        delivered = {"state": "delivered", "target": "gateway/send"}
+        wait_for(lambda: len(deliveries(hub, **delivered)) == len(numbers), "each is sent")
+        ismg.wait(lambda: sum(1 for link in ismg.links if link.version) == 2, "the connections")
+        ismg.repeat_reports()  # those that met the kill or the cut
         wait_for(lambda: len({body["number"] for _, body in sink.bodies}) == len(numbers), "a receipt for each")
         hub.settled()
-        assert len(deliveries(hub, state="delivered", target="gateway/send")) == len(numbers)
-        ismg.wait(lambda: sum(1 for link in ismg.links if link.version) == 2, "the connections")
         for _ in range(2):  # sent again by the gateway, for want of an answer
             part = ismg.deliver(half[0], fmt=8, udhi=1, msg_id=500)
             wait_for(lambda at=part: ismg.answer_of(at) == 0, "the answer to the other part")

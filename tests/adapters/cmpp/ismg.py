@@ -50,6 +50,7 @@ class Script:
     cut_after: int = 0  # so many bytes of the next SUBMIT_RESP, then the connection is cut
     report: str = ""  # state reported of each accepted SUBMIT
     report_first: bool = False  # before SUBMIT_RESP
+    report_behind: bool = False  # in one packet with SUBMIT_RESP
     report_elsewhere: bool = False  # on another connection
     report_short: bool = False  # 60 bytes also in 3.0
     turned: bool = False  # Msg_Id of the report with its bytes the other way round
@@ -65,6 +66,7 @@ class Ismg:
         self.active_tests = self.farewells = 0
         self.deliver_answers: list[tuple[int, int, int]] = []  # sequence, Msg_Id, result
         self.most_waiting = 0
+        self._reports: dict[int, tuple[Sms, str]] = {}  # by Msg_Id of their DELIVER
         self._lock = threading.RLock()
         self._accepted = 0
         self._held: list[tuple[_Link, int, int, int]] = []
@@ -120,7 +122,16 @@ class Ismg:
         width = 32 if one.version >= 0x30 and not self.script.report_short else 21
         content = struct.pack(order, sms.msg_id) + stat.encode().ljust(7, b"\0") + b"2611280930" + b"2611280931"
         content += sms.fields["phone"].encode().ljust(width, b"\0") + struct.pack(">I", 7)
+        self._reports[fields.setdefault("msg_id", self.new_id())] = sms, stat
         return one.deliver(content, True, fields)
+
+    def repeat_reports(self) -> None:
+        """Send those again that nobody answered, as a gateway does, over the connections of today."""
+        answered = {msg_id for _, msg_id, _ in self.deliver_answers}
+        link = next(one for one in self.links if one.version)
+        for msg_id, (sms, stat) in list(self._reports.items()):
+            if msg_id not in answered:
+                self.report_of(sms, stat, link, msg_id=msg_id)
 
     def answer_of(self, sequence: int) -> int | None:
         return next((result for number, _, result in self.deliver_answers if number == sequence), None)
@@ -154,6 +165,7 @@ class _Link:
         self.sequence = 100 * (number + 1)
         self.seen: set[int] = set()
         self.waiting = 0
+        self.corked: bytes | None = None  # what goes out together
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -186,8 +198,17 @@ class _Link:
     def say(self, command: int, sequence: int, body: bytes = b"") -> None:
         if self.ismg.script.silent:
             return
+        data = struct.pack(">III", 12 + len(body), command, sequence) + body
+        if self.corked is not None:
+            self.corked += data
+            return
         with contextlib.suppress(OSError):
-            self.client.sendall(struct.pack(">III", 12 + len(body), command, sequence) + body)
+            self.client.sendall(data)
+
+    def uncork(self) -> None:
+        data, self.corked = self.corked, None
+        with contextlib.suppress(OSError):
+            self.client.sendall(data or b"")
 
     def bad(self, what: str) -> None:
         self.ismg.wrong.append(what)
@@ -310,6 +331,8 @@ class _Link:
             return
         if script.report and script.report_first and result == 0:
             self.report(sms)
+        if script.report_behind:
+            self.corked = b""
         if script.hold:
             with ismg._lock:
                 ismg._held.append((self, sequence, msg_id, result))
@@ -320,6 +343,8 @@ class _Link:
             self.answer_submit(sequence, msg_id, result)
         if script.report and not script.report_first and result == 0:
             self.report(sms)
+        if script.report_behind:
+            self.uncork()
 
     def answer_submit(self, sequence: int, msg_id: int, result: int) -> None:
         body = struct.pack(">Q", msg_id) + (struct.pack(">I", result) if self.version >= 0x30 else bytes((result,)))

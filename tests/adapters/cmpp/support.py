@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,14 @@ class Intake(MemoryIntake):
         super().__init__()
         self.marks: dict[str, str] = {}
         self.busy = 0  # so many pages are not taken
+        self.control_ids: list[str] = []
+        self.text_keys: list[str] = []  # of reports: the text they are of
+
+    def submit(self, bound: Bound, raw: bytes, done: Callable[[Receipt], None], **more: Any) -> None:
+        self.control_ids.append(more["control_id"])
+        if more.get("params"):
+            self.text_keys.append(more["params"]["text_key"])
+        super().submit(bound, raw, done, **more)
 
     async def take(
         self, bound: Bound, items: Sequence[Item], *, mark: str | None = None, name: str = "", remote: str = ""
@@ -36,6 +44,7 @@ class Intake(MemoryIntake):
             self.busy -= 1
             raise StoreBusy("full")
         self.taken += [item.raw for item in items]
+        self.control_ids += [item.control_id for item in items]
         if mark is not None:
             self.marks[name] = mark
         return [Receipt(Outcome.OK) for _ in items]

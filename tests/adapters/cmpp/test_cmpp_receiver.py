@@ -63,7 +63,7 @@ async def test_reports_are_known_by_what_was_answered(ismg: Ismg, intake: Intake
         await until(lambda: ismg.deliver_answers)
         assert receiver.status()["reports"] == 1
     (tree,) = intake.trees
-    assert tree["key"] == json.loads(reply.body)["key"]
+    assert [tree["key"]] == intake.text_keys == [json.loads(reply.body)["key"]]
     assert (tree["kind"], tree["stat"], tree["phone"], tree["done"]) == (
         "report",
         "DELIVRD",
@@ -73,14 +73,51 @@ async def test_reports_are_known_by_what_was_answered(ismg: Ismg, intake: Intake
     assert ismg.deliver_answers[0][2] == 0
 
 
-async def test_reports_of_all_parts_lead_to_the_text(ismg: Ismg, intake: Intake) -> None:
-    async with both(ismg, intake) as (sender, _):
+@pytest.mark.parametrize("script", ["report_behind", "report_first", "report_elsewhere"])
+async def test_reports_of_all_parts_lead_to_the_text(ismg: Ismg, intake: Intake, script: str) -> None:
+    """Also those that come in one packet with SUBMIT_RESP, before it, or over another connection."""
+    ismg.script.report = "DELIVRD"
+    setattr(ismg.script, script, True)
+    async with both(ismg, intake, connections=2) as (sender, _):
         reply = await sender.send(message("中" * 200))
-        for sms in ismg.sms:
-            ismg.report_of(sms, "DELIVRD")
         await until(lambda: len(intake.taken) == 3)
-    assert {tree["key"] for tree in intake.trees} == {json.loads(reply.body)["key"]}
+    assert set(intake.text_keys) == {json.loads(reply.body)["key"]}
     assert len({tree["msg_id"] for tree in intake.trees}) == 3
+
+
+async def test_a_report_of_something_unknown_does_not_wait_for_ever(
+    ismg: Ismg, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.cmpp.registry.EARLY_S", 0.02)
+    async with both(ismg, intake) as (sender, _):
+        await sender.send(message(key="known"))
+        ismg.script.deaf_submit = True
+        long = asyncio.create_task(sender.send(message("中" * 100, key="long")))
+        await until(lambda: len(ismg.sms) == 2)
+        known = ismg.report_of(ismg.sms[0], "DELIVRD")
+        await until(lambda: ismg.answer_of(known) == 0)
+        unknown = ismg.report_of(ismg.sms[1], "REJECTD")
+        await until(lambda: ismg.answer_of(unknown) == 0)
+        assert not long.done()
+        long.cancel()
+    assert [tree["key"] for tree in intake.trees] == intake.text_keys
+
+
+async def test_a_report_is_the_same_whenever_it_comes_again(ismg: Ismg, intake: Intake) -> None:
+    """Sent again for want of an answer, after a restart that forgot of which text it is: same identity, same bytes."""
+    async with both(ismg, intake) as (sender, _):
+        await sender.send(message("中" * 100))
+        ismg.report_of(ismg.sms[1], "DELIVRD")
+        await until(lambda: len(intake.taken) == 1)
+    async with both(ismg, intake):
+        ismg.report_of(ismg.sms[1], "DELIVRD", next(link for link in ismg.links if link.version))
+        await until(lambda: len(intake.taken) == 2)
+        ismg.report_of(ismg.sms[1], "UNDELIV", next(link for link in ismg.links if link.version))
+        await until(lambda: len(intake.taken) == 3)
+    first, again, other = zip(intake.taken, intake.control_ids, strict=True)
+    assert first == again
+    assert first[1] != other[1]
+    assert intake.text_keys[0] != intake.text_keys[1]
 
 
 async def test_a_deliver_is_answered_after_its_commit(ismg: Ismg, intake: Intake) -> None:
@@ -136,6 +173,8 @@ async def test_what_is_no_report_is_refused(ismg: Ismg, intake: Intake) -> None:
         ("退订".encode("gbk"), 15, {"text": "退订"}),
         ("退订".encode("utf-16-be"), 8, {"text": "退订"}),
         (b"\x01\xff", 4, {"data": "01ff"}),
+        ("退".encode("gbk"), 0, {"text": "\ufffd\ufffd", "data": "cdcb"}),
+        (b"\x90\x00\x4e", 8, {"text": "退\ufffd", "data": "90004e"}),
         (b"", 0, {"text": ""}),
     ],
 )
@@ -147,6 +186,23 @@ async def test_messages_of_readers(
         await until(lambda: ismg.deliver_answers)
     fields = {"kind": "message", "msg_id": str(2**63), "phone": "13900000001", "dest_id": "10690001"}
     assert intake.trees == [{**fields, "service_id": "HELP", "msg_fmt": fmt, **expected}]
+    assert intake.control_ids == [f"mo-{2**63}"]
+
+
+async def test_a_joined_message_is_known_by_its_first_part(ismg: Ismg, intake: Intake) -> None:
+    """In whatever order its parts come again, long after: so the hub knows a repetition that the joiner has forgotten."""
+    pieces = parts("中" * 100, [134, 66])
+    async with both(ismg, intake):
+        for number in (1, 0):
+            ismg.deliver(pieces[number], fmt=8, udhi=1, msg_id=10 + number)
+        await until(lambda: len(intake.taken) == 1)
+    intake.marks.clear()
+    async with both(ismg, intake):
+        for number in (0, 1):
+            ismg.deliver(pieces[number], fmt=8, udhi=1, msg_id=10 + number)
+        await until(lambda: len(intake.taken) == 2)
+    assert intake.taken[0] == intake.taken[1]
+    assert intake.control_ids == ["mo-10", "mo-10"]
 
 
 async def test_parts_are_joined_in_whatever_order(ismg: Ismg, intake: Intake) -> None:
