@@ -26,8 +26,8 @@ class Number(str):
 class Field:
     """``need``: M mandatory, C mandatory where what holds it is there, O optional.
 
-    ``kind``: ``an`` text, ``n`` digits as text, ``dN`` a number with at most N decimals, ``t`` yyyyMMddHHmmss, ``iso`` time
-    with offset, ``date``, ``flag`` true or false, ``int``, or the codes allowed (``1|2``). ``length`` in characters, 0 = any.
+    ``kind``: ``an`` text, ``n`` digits as text, ``dN`` a number with at most N decimals, ``fN`` a text with N of them,
+    ``t`` yyyyMMddHHmmss, ``iso`` time with offset, ``date``, ``flag`` true or false, ``int``, or the codes allowed (``1|2``). ``length`` in characters, 0 = any.
     """
 
     path: str
@@ -75,7 +75,7 @@ root.body.consigneeInfo.consignee                         an  512 M
 root.body.consigneeInfo.consigneeID                       an  35  O
 root.body.consigneeInfo.goodsReceiptPlace                 an  256 M
 root.body.consigneeInfo.countrySubdivisionCode            n   12  M
-root.body.totalMonetaryAmount                             d3  18  M
+root.body.totalMonetaryAmount                             f3  19  M
 root.body.vehicleInfo.vehiclePlateColorCode               1|2|3|4|5|9|91|92|93|94 2 M
 root.body.vehicleInfo.vehicleNumber                       an  35  M
 root.body.vehicleInfo.despatchActualDateTime              t   14  O
@@ -88,8 +88,8 @@ root.body.vehicleInfo.driver[].driverName                 an  30  M
 root.body.vehicleInfo.driver[].drivingLicense             an  18  M
 root.body.vehicleInfo.goodsInfo[].descriptionOfGoods      an  512 M
 root.body.vehicleInfo.goodsInfo[].cargoTypeClassificationCode n 4 M
-root.body.vehicleInfo.goodsInfo[].goodsItemGrossWeight    d3  14  M
-root.body.vehicleInfo.goodsInfo[].cube                    d4  9   O
+root.body.vehicleInfo.goodsInfo[].goodsItemGrossWeight    f3  15  M
+root.body.vehicleInfo.goodsInfo[].cube                    f4  10  O
 root.body.vehicleInfo.goodsInfo[].totalNumberOfPackages   int 8   O
 root.body.actualCarrierInfo.actualCarrierName             an  256 M
 root.body.actualCarrierInfo.actualCarrierBusinessLicense  an  50  M
@@ -264,7 +264,7 @@ def _wrong(value: Any, field: Field) -> str:
         return "" if isinstance(value, bool) else "not true or false"
     if kind == "int":
         return "" if isinstance(value, int) and not isinstance(value, bool) else "not a whole number"
-    if kind in ("d3", "d4", "d6"):
+    if kind == "d6":
         whole = isinstance(value, int) and not isinstance(value, bool)
         fits = isinstance(value, Number) and re.fullmatch(rf"\d{{1,15}}\.\d{{1,{kind[1:]}}}", value)
         return "" if whole or fits else f"not a number with at most {kind[1:]} decimals"
@@ -274,6 +274,8 @@ def _wrong(value: Any, field: Field) -> str:
         return f"longer than {field.length} characters"
     if kind == "n":
         return "" if value.isascii() and value.isdigit() else "not digits"
+    if kind in ("f3", "f4"):
+        return "" if re.fullmatch(rf"\d{{1,15}}\.\d{{{kind[1:]}}}", value) else f"not a number with {kind[1:]} decimals"
     if kind == "date":
         return "" if _DATE.fullmatch(value) else "not a date"
     if kind in ("t", "iso"):

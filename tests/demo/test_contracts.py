@@ -23,6 +23,7 @@ PROVINCE = PLUGINS / "regional_health" / "provincial_health_platform" / "example
 SETTINGS = {
     "sender_code": "359999",
     "recipient_code": "wlhy",
+    "function_code": "9",
     "enterprise_code": "DEMO0001",
     "signature": "演示市第一医院",
 }
@@ -166,12 +167,8 @@ def waybill() -> dict[str, Any]:
         ("carrier", Number("1.5"), "root.body.carrier: not a text"),
         ("sendToProDateTime", "2026-11-20", "root.body.sendToProDateTime: not a time"),
         ("transportTypeCode", "12", "root.body.transportTypeCode: not one of 1|2|3|4|5|6|7|8"),
-        (
-            "totalMonetaryAmount",
-            Number("1.2345"),
-            "root.body.totalMonetaryAmount: not a number with at most 3 decimals",
-        ),
-        ("totalMonetaryAmount", "1.25", "root.body.totalMonetaryAmount: not a number with at most 3 decimals"),
+        ("totalMonetaryAmount", Number("1.250"), "root.body.totalMonetaryAmount: not a text"),
+        ("totalMonetaryAmount", "1.25", "root.body.totalMonetaryAmount: not a number with 3 decimals"),
         ("serialNumber", "00A0", "root.body.serialNumber: not digits"),
         ("colour", "red", "root.body.colour: not a field of this document"),
     ],

@@ -175,7 +175,7 @@ def test_where_a_mapping_takes_its_fields_from(repository: Material) -> None:
     assert found is not None
     by_target = {one.target: one for one in found.fields}
     assert by_target["root.body.shippingNoteNumber"].sources == ("waybill.number",)
-    assert by_target["root.header.messageFunctionCode"].constant == "9"
+    assert by_target["root.header.documentVersionNumber"].constant == "2.0"
     assert "transport_type" in found.tables
     assert "$segmented" in found.variables
     assert repository.mappings.get("there/is/none") is None

@@ -244,7 +244,8 @@ def make_site(folder: Path, systems: dict[str, Any], routes: dict[str, Any]) -> 
         shutil.copytree(ROOT / "mappings" / source, folder / "mappings" / source)
     for source in ("freight_monitor", "vehicle_platform"):
         shutil.copytree(ROOT / "mappings" / source, folder / "mappings" / source)
-    for source in ("freight_ministry", "canonical"):
+    own = {file.parent.name for file in (ROOT / "plugins" / "freight").glob("*/plugin.yaml")}
+    for source in sorted({*own, "canonical"} & {file.name for file in (ROOT / "schemas").iterdir()}):
         shutil.copytree(ROOT / "schemas" / source, folder / "schemas" / source)
     (folder / "schemas" / "quality").mkdir()
     for file in (ROOT / "schemas" / "quality").glob("freight*.rules.yaml"):

@@ -28,6 +28,7 @@ def example(name: str, **changes: Any) -> dict[str, Any]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Province]:
     with province(tmp_path_factory.mktemp("flows"), flows=True, alarm_percent=10, alarm_least=4) as found:
         yield found
+        found.hub.stop()  # the last one: tests put another in the place of the first
 
 
 def restarted(site: Province) -> None:

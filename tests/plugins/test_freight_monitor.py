@@ -66,7 +66,11 @@ def test_a_waybill_that_comes_again_is_repeated_and_a_correction_or_another_part
     assert site.found(CHECK) == {"corrected_waybill"}
     assert site.flags("YDDUP1-0000") == set()
     # Another vehicle or leg of the same journey has a serial of its own.
-    site.takes("waybill", shippingNoteNumber="YDDUP1", serialNumber="0201", **times)
+    leg = {name: times[name] for name in ("despatchActualDateTime", "goodsReceiptDateTime")}
+    leg |= {"placeOfLoading": "虚构省演示市工业路7号", "loadingCountrySubdivisionCode": "359999"}
+    leg |= {"goodsReceiptPlace": "虚构省样例市仓库7号", "receiptCountrySubdivisionCode": "359998"}
+    second = vehicle("闽Z00007", **leg)
+    site.takes("waybill", shippingNoteNumber="YDDUP1", serialNumber="0201", **times, vehicleInfo=second)
     assert site.found(CHECK) == set()
 
 

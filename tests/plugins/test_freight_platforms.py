@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from tests.kernel.process import HubProcess
+from tests.kernel.process import ROOT, HubProcess
 from tests.plugins.freight_support import (
     Server,
     aes_cbc,
@@ -25,9 +25,17 @@ from tests.plugins.freight_support import (
     sm2_pair,
     sm2_seal,
 )
-from tests.plugins.test_freight_exchange import EXAMPLES, PATHS, QUICK, free_port, post
+from tests.plugins.test_freight_exchange import EXAMPLES, PATHS, QUICK, post
+from tests.ports import free_port
 
 KINDS = ("waybill", "fund_flow", "vehicle", "driver")
+#: As the guide of Tianjin (V1.2.1) has them.
+TIANJIN_NAMES = {
+    "WLHY_YD1001": "电子运单",
+    "WLHY_ZJ1001": "资金流水单",
+    "WLHY_CL1001": "车辆信息单",
+    "WLHY_JSY1001": "驾驶员信息单",
+}
 WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
 
 
@@ -52,16 +60,19 @@ class World:
             self.expect(tree == {"userId": "TJ01", "password": md5}, "login of Tianjin")
             return {"code": "00000", "token": "t" * 32}
         self.expect(tree["Token"] == "t" * 32 and len(tree["EncryptedContent"]) <= 8192, "call of Tianjin")
+        self.expect(tree["DocumentName"] == TIANJIN_NAMES[tree["IPCType"]], "DocumentName of Tianjin")
         plain = sm2_open(self.tianjin[0], bytes.fromhex(tree["EncryptedContent"]), "c1c3c2")
         self.tianjin_documents.append(etree.fromstring(plain))
         return {"code": "00000", "msg": "ok"}
 
     def answer_shaanxi(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
-        fields = form(body)
         if path == "/token/sign":
+            fields = form(body)
             self.expect(fields == {"userName": "sx", "passWord": "ab12"}, "login of Shaanxi")
             return {"code": "0000", "content": {"accessToken": "sx-token", "userId": "U1", "expire": 7200}}
         self.expect(headers.get("authorization") == "Bearer sx-token", "token of Shaanxi")
+        self.expect(path.startswith("/send2Logink/v1/send?") and not body, "parameters of Shaanxi")
+        fields = query(path)
         text = f"actionType={fields['actionType']}&data={fields['data']}&userId={fields['userId']}"
         inner = sha1(f"SIGN{text}SIGN".encode()).hex()
         self.expect(fields["sign"] == hashlib.md5(inner.encode(), usedforsecurity=False).hexdigest(), "sign of Shaanxi")
@@ -221,13 +232,16 @@ def test_each_document_in_the_envelopes_of_the_provinces_and_of_logink(site: Sit
     ]
     waybill, fund = world.tianjin_documents[2], world.tianjin_documents[3]
     assert waybill.findtext("Body/TotalMonetaryAmount") == "3271.750"
+    # What Tianjin asks for besides.
+    asked = ("FinishDateTime", "TransportationCost", "TransportationDistance")
+    assert [waybill.findtext(f"Body/{name}") for name in asked] == ["20261120093000", "2900.500", "412"]
     assert waybill.findtext("Body/VehicleInfo/Driver/DrivingLicense") == "359999197208150157"
     assert fund.findtext("Body/Financiallist/MonetaryAmount") == "3271.750"
     assert [each["action"] for each in world.shaanxi] == [
-        "LOGINK_CN_CREDIT_VEHICLE",
-        "LOGINK_CN_CREDIT_PERSON",
-        "LOGINK_CN_FREIGHTBROKER_WAYBILL",
-        "LOGINK_CN_FREIGHTCHARGES",
+        "WLHY_CL1001",
+        "WLHY_JSY1001",
+        "WLHY_YD1001",
+        "WLHY_ZJ1001",
     ]
     assert world.shaanxi[2]["body"]["shippingNoteNumber"] == "YD2026112000007"
     assert set(world.shaanxi[2]["header"]) == {"messageReferenceNumber", "messageSendingDateTime", "senderCode"}
@@ -247,10 +261,17 @@ def test_our_own_receiver_of_that_envelope_takes_them_and_knows_repetitions(site
     md5 = hashlib.md5(b"Tianjin-1", usedforsecurity=False).hexdigest()
     answer = post(f"{site.province_xml}/auth/applyToken", {"userId": "TJ01", "password": md5})[1]
     assert answer["code"] == "00000"
+    driver = json.loads((ROOT / "plugins/freight/freight_tianjin/examples/driver.json").read_bytes())[
+        "EncryptedContent"
+    ]
+
+    def sealed(text: str) -> str:
+        return sm2_seal(site.public, text.encode(), "c1c3c2").hex()
+
     call = {
         "IPCType": "WLHY_JSY1001",
         "DocumentName": "驾驶员信息单",
-        "EncryptedContent": sm2_seal(site.public, b"<Root><Body/></Root>", "c1c3c2").hex(),
+        "EncryptedContent": sealed(driver),
         "MessageReferenceNumber": "T1",
         "MessageSendingDateTime": "20261128093000",
         "UserId": "TJ01",
@@ -260,6 +281,17 @@ def test_our_own_receiver_of_that_envelope_takes_them_and_knows_repetitions(site
     assert post(url, call)[1]["code"] == "00000"
     assert post(url, call)[1]["code"] == "3001"
     assert post(url, {**call, "Token": "no"})[1]["code"] == "20000"
+    # The document inside is looked at as well; the public SDK writes WLHY_JZ1001 for the fund flow.
+    for number, (kind, text, code) in enumerate(
+        (
+            ("WLHY_JSY1001", driver.replace("<Telephone>", "<Phone>").replace("</Telephone>", "</Phone>"), "3005"),
+            ("WLHY_JSY1001", "hello", "3005"),
+            ("WLHY_JZ1001", driver, "3005"),
+            ("WLHY_XX1001", driver, "3002"),
+        )
+    ):
+        other = {**call, "IPCType": kind, "EncryptedContent": sealed(text), "MessageReferenceNumber": f"T2{number}"}
+        assert post(url, other)[1]["code"] == code, text
     assert post(url, {**call, "EncryptedContent": call["EncryptedContent"][:-2]})[1]["code"] == "3007"
 
 

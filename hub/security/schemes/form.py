@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from hub.errors import CodecError
@@ -18,6 +20,9 @@ _FORM = "application/x-www-form-urlencoded"
 class AsFormOptions(SchemeOptions):
     """Options of ``as_form``."""
 
+    place: Literal["body", "query"] = Field(
+        "body", description="query: the fields are parameters of the address, and the body is empty"
+    )
     parsed: list[str] = Field(default_factory=list, description="in: fields whose text is JSON")
 
 
@@ -30,14 +35,22 @@ class AsForm(Scheme):
 
     def __init__(self, options: AsFormOptions) -> None:
         super().__init__(options)
+        self._in_query = options.place == "query"
         self._parsed = frozenset(options.parsed)
 
     def seal_request(self, wire: Wire) -> None:
-        wire.body = form_text((name, as_text(value)) for name, value in json_object(wire.body).items()).encode()
+        fields = [(name, as_text(value)) for name, value in json_object(wire.body).items()]
         wire.headers["content-type"] = _FORM
+        if self._in_query:
+            wire.target = f"{wire.path}?{form_text([*form_pairs(wire.query), *fields])}"
+            wire.body = b""
+        else:
+            wire.body = form_text(fields).encode()
 
     def open_request(self, wire: Wire, opening: Opening) -> None:
-        fields = dict(form_pairs(wire.body.decode("utf-8", "replace")))
+        fields = dict(form_pairs(wire.query if self._in_query else wire.body.decode("utf-8", "replace")))
+        if self._in_query:
+            wire.target = wire.path
         try:
             tree = {name: json_value(text.encode()) if name in self._parsed else text for name, text in fields.items()}
         except (CodecError, UnicodeEncodeError):

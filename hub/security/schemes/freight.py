@@ -53,7 +53,8 @@ class Logink(Scheme):
         headers["x-ca-key"] = self._own.key
         headers["x-ca-timestamp"] = str(int(self._now() * 1000))
         headers["x-ca-nonce"] = uuid.uuid4().hex
-        headers["x-ca-signature-headers"] = ",".join(self._SIGNED)
+        # Written as in the text that is signed: a gateway builds the text from the names as they stand here.
+        headers["x-ca-signature-headers"] = ",".join(_shown(name) for name in self._SIGNED)
         if wire.body and not is_form(wire):
             headers["content-md5"] = _md5(wire.body)
         headers["x-ca-signature"] = self._signature(wire, self._SIGNED)
@@ -97,6 +98,7 @@ class SinoiovOptions(SchemeOptions):
     """Options of ``sinoiov``."""
 
     client_id: str = Field("", description="cid; added where the body has none")
+    secret_field: str = Field("", description="field that carries the secret itself, where a platform wants that: srt")
     secret: SecretStr
 
 
@@ -117,6 +119,8 @@ class Sinoiov(Scheme):
             fields = {str(name): as_text(value) for name, value in json_object(wire.body or b"{}").items()}
         if self._own.client_id:
             fields.setdefault("cid", self._own.client_id)
+        if self._own.secret_field:
+            fields.setdefault(self._own.secret_field, self._own.secret.get_secret_value())
         fields["sign"] = self._sign(fields)
         wire.body = form_text(fields.items()).encode()
         wire.headers["content-type"] = _FORM
