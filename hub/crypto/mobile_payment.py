@@ -18,9 +18,19 @@ from hub.crypto.padding import BLOCK
 from hub.crypto.sm2 import DEFAULT_USER_ID, DeviceKey, Sm2PrivateKey, Sm2PublicKey
 from hub.i18n import t
 
-__all__ = ["data_text", "decrypt_data", "derive_key", "encrypt_data", "sign", "signature_text", "verify"]
+__all__ = [
+    "data_text",
+    "decrypt_data",
+    "derive_key",
+    "encrypt_data",
+    "national_text",
+    "sign",
+    "signature_text",
+    "sorted_text",
+    "verify",
+]
 
-_SIGNED = ("appId", "data", "encType", "signType", "timestamp", "version")
+_SIGNED = ("appId", "data", "encType", "signType", "timestamp", "transType", "version")
 
 
 def derive_key(provider: Provider, app_id: str, app_secret: str) -> bytes:
@@ -45,6 +55,44 @@ def data_text(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+class _Number(str):
+    """A number as it was written: 36.10 stays 36.10."""
+
+    __slots__ = ()
+
+
+def sorted_text(text: str) -> str:
+    """:func:`data_text` of a JSON document, its numbers digit for digit. Raises ``ValueError`` for what is no JSON."""
+    return _written(json.loads(text, parse_float=_Number, parse_int=_Number))
+
+
+def national_text(text: str) -> str:
+    """The content as the national platform's own client signs it: as :func:`sorted_text`, at the first level numbers and true or false as text,
+    empty texts, empty lists and null left out. So are recorded calls of the public hall fuwu.nhsa.gov.cn. Raises ``ValueError`` for what is no object.
+    """
+    tree = json.loads(text, parse_float=_Number, parse_int=_Number)
+    if not isinstance(tree, dict):
+        raise ValueError("not an object")
+    said = {name: str(value).lower() if isinstance(value, bool) else value for name, value in tree.items()}
+    kept = {
+        name: str.__str__(value) if isinstance(value, _Number) else value
+        for name, value in said.items()
+        if value is not None and value not in ("", [])
+    }
+    return _written(kept)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        inside = (f"{json.dumps(name, ensure_ascii=False)}:{_written(value[name])}" for name in sorted(value))
+        return "{" + ",".join(inside) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def encrypt_data(provider: Provider, key: bytes, text: str) -> str:
     """``encData``: upper-case hex of SM4-ECB with PKCS#7 padding."""
     return provider.sm4_encrypt(key, text.encode(), mode="ecb").hex().upper()
@@ -59,9 +107,10 @@ def decrypt_data(provider: Provider, key: bytes, enc_data: str) -> str:
 
 
 def signature_text(parameters: Mapping[str, str], app_secret: str) -> str:
-    """What is signed: ``appId=…&data=…&encType=…&signType=…&timestamp=…&version=…&key=…``, empty ones left out.
+    """What is signed: ``appId=…&data=…&encType=…&signType=…&timestamp=…&transType=…&version=…&key=…``, empty ones left out.
 
-    ``parameters["data"]`` is :func:`data_text`.
+    ``parameters["data"]`` is :func:`data_text`. ``transType`` stands in the calls of the electronic voucher, and in the example of a
+    signed text that several clients carry.
     """
     pairs = [f"{name}={parameters[name]}" for name in _SIGNED if parameters.get(name)]
     return "&".join([*pairs, f"key={app_secret}"])

@@ -91,6 +91,30 @@ def mobile_insurance_words(options: Options, sends: bool) -> list[Inline]:
                 "`data` 的 JSON 文本各层键名按升序排列，不含空白。",
             )
         ),
+        *(
+            [
+                say(
+                    t(
+                        "In what is signed, numbers of its first level are text, and empty texts, empty lists and null are left out.",
+                        "签名串中首层数值转为文本，空文本、空列表与 null 不参与。",
+                    )
+                )
+            ]
+            if options.text("data_text") == "national"
+            else []
+        ),
+        *(
+            [say(t("`transType`, where a call has one, is not signed.", "`transType`（如有）不参与签名。"))]
+            if options.text("trans_type") == "beside"
+            else [
+                say(
+                    t(
+                        "`transType`, where a call has one, is signed with the members.",
+                        "`transType`（如有）一并参与签名。",
+                    )
+                )
+            ]
+        ),
         say(
             t(
                 "`encData`: `data` under SM4-ECB, hexadecimal capitals; PKCS7 padding; the key is derived from app id and app secret as the national guide says.",

@@ -8,12 +8,15 @@ settlements, and what it answered to each msgid.
 from __future__ import annotations
 
 import base64
+import email.parser
+import email.policy
 import hashlib
 import io
 import json
 import re
 import threading
 import time
+import uuid
 import zipfile
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -76,10 +79,30 @@ _REQUIRED: dict[str, dict[str, str]] = {
         "data": "setl_optins file_qury_no stmt_begndate stmt_enddate medfee_sumamt fund_pay_sumamt cash_payamt "
         "fixmedins_setl_cnt clr_type fixmedins_refd_setl_flag"
     },
+    "3203": {
+        "data": "clr_type setlym psntime medfee_sumamt med_sumfee fund_appy_sum cash_payamt acct_pay begndate enddate"
+    },
+    "3204": {"data": "clr_appy_evt_id"},
+    "3501": {
+        "invinfo": "med_list_codg fixmedins_hilist_id fixmedins_hilist_name rx_flag invdate inv_cnt fixmedins_bchno manu_date expy_end"
+    },
     "9101": {"fsUploadIn": "in filename fixmedins_code"},
     "9102": {"fsDownloadIn": "file_qury_no filename fixmedins_code"},
 }
 _MONEY = re.compile(r"\d{1,14}(\.\d{1,2})?", re.ASCII)
+
+
+def _parts(kind: str, raw: bytes) -> dict[str, tuple[str, bytes]]:
+    """name -> (file name, content) of a form, read by the standard library's parser of mail."""
+    head = f"MIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n".encode()
+    form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
+    found = {}
+    for part in form.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        found[str(name)] = (part.get_filename() or "", content)
+    return found
 
 
 class Profile:
@@ -119,6 +142,7 @@ class Insurance:
         self.ledger: list[dict[str, Any]] = []  # what 3201 and 3202 go by: settlements, and what undid them with a sign
         self.settles_on = ""  # day of settlements, where it is not today
         self.reversed: list[str] = []
+        self.applied: list[str] = []  # applications for clearing
         self.sold: list[list[str]] = []  # trace codes of each sale
         self.files: dict[str, bytes] = {}
         self._answered: dict[str, tuple[str, bytes]] = {}
@@ -228,12 +252,21 @@ class Insurance:
     # -- the envelope ----------------------------------------------------------------------------------------------------
 
     def _envelope(self, handler: BaseHTTPRequestHandler, raw: bytes) -> dict[str, Any]:
-        if not handler.headers.get("Content-Type", "").lower().startswith("application/json"):
+        kind = handler.headers.get("Content-Type", "")
+        parts = _parts(kind, raw) if kind.startswith("multipart/form-data") else {}
+        if not parts and not kind.lower().startswith("application/json"):
             raise Refusal("Content-Type is not application/json")
         try:
-            call = json.loads(raw.decode("utf-8"))
+            call = json.loads((parts["jsonStr"][1] if parts else raw).decode("utf-8"))
         except ValueError:
             raise Refusal("not JSON in UTF-8") from None
+        if parts:
+            # Annex A.1: the transaction in jsonStr, the bytes in file.
+            name, content = parts["file"]
+            given = call["input"]["fsUploadIn"]
+            if call["infno"] != "9101" or given["in"] or given["filename"] != name:
+                raise Refusal("jsonStr")
+            given["in"] = base64.b64encode(content).decode()
         if set(call) != {*_HEADER, *_OPTIONAL, "input"}:
             raise Refusal(f"envelope: {sorted(set(call) ^ {*_HEADER, *_OPTIONAL, 'input'})}")
         for name, most in _HEADER.items():
@@ -322,7 +355,7 @@ class Insurance:
         return visit
 
     def _do_9001(self, given: dict[str, Any]) -> Any:
-        number = f"S{time.monotonic_ns():020d}"
+        number = uuid.uuid4().hex  # 32 characters, as in the example of annex B.1
         self.sessions.add(number)
         return {"signinoutb": {"sign_time": datetime.now(CHINA).strftime(_MOMENT), "sign_no": number}}
 
@@ -472,13 +505,33 @@ class Insurance:
             )
         return {"selinfoDetail": told}
 
+    def _do_3203(self, given: dict[str, Any]) -> Any:
+        """What is cleared adds up: what insurance recognises is what it is asked for and what persons paid."""
+        data = given["data"]
+        asked, cash, account = (self._money(data[name]) for name in ("fund_appy_sum", "cash_payamt", "acct_pay"))
+        if self._money(data["med_sumfee"]) != asked + cash + account:
+            raise Refusal("医保认可费用总额与各项之和不符")
+        number = f"CLR{len(self.applied) + 1:08d}"
+        self.applied.append(number)
+        return {"result": {"clr_appy_evt_id": number}}
+
+    def _do_3204(self, given: dict[str, Any]) -> Any:
+        if given["data"]["clr_appy_evt_id"] not in self.applied:
+            raise Refusal("清算申请不存在")
+        self.applied.remove(given["data"]["clr_appy_evt_id"])
+        return {}
+
+    def _do_3501(self, given: dict[str, Any]) -> Any:
+        return {}
+
     def _do_9101(self, given: dict[str, Any]) -> Any:
         number = f"U{len(self.files) + 1:08d}"
         self.files[number] = base64.b64decode(given["fsUploadIn"]["in"], validate=True)
         return {"file_qury_no": number, "filename": given["fsUploadIn"]["filename"], "fixmedins_code": HOSPITAL}
 
     def _do_3202(self, given: dict[str, Any]) -> Any:
-        """Compares the file of the hospital with the ledger, row by row; both files are one text in a zip archive."""
+        """Compares the file of the hospital with the ledger, row by row; both files are one text in a zip archive, their columns in the order
+        of tables 150 and 151."""
         data = given["data"]
         with zipfile.ZipFile(io.BytesIO(self.files[data["file_qury_no"]])) as archive:
             lines = archive.read(archive.namelist()[0]).decode("utf-8").split("\n")
@@ -499,24 +552,26 @@ class Insurance:
             )
             told.append(
                 [
-                    *row,
+                    *(row[2], row[1], row[0]),
                     found["msgid"] if found else "null",
                     "0" if even else "1",
+                    row[6],
                     "null" if even else "金额不符" if found else "中心无此记录",
+                    *row[3:6],
                 ]
             )
         for known in ours.values():
             amounts = [f"{known[name]:.2f}" for name in ("medfee_sumamt", "fund_pay_sumamt", "acct_pay")]
             told.append(
                 [
-                    "null",
-                    "null",
                     known["psn_no"],
-                    *amounts,
-                    "1" if known["refund"] else "0",
+                    "null",
+                    "null",
                     known["msgid"],
                     "1",
+                    "1" if known["refund"] else "0",
                     "医院无此记录",
+                    *amounts,
                 ]
             )
         number = f"R{len(self.files) + 1:08d}"

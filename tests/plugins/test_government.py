@@ -7,7 +7,6 @@ import hashlib
 import json
 import secrets
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ import yaml
 
 from tests.kernel.process import ROOT, HubProcess, wait_for
 from tests.plugins.government_parties import APP, Department, MiddlePlatform, Server
+from tests.ports import free_port
 
 GOVERNMENT = ROOT / "plugins" / "government"
 TOKEN = "token-of-the-hub-for-them"
@@ -35,12 +35,6 @@ OUT = {
     "materials_push": "government.materials",
     "archive_notice": "government.archive",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def example(name: str, plugin: str = "government_approval") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import csv
 import http.client
@@ -10,12 +11,14 @@ import json
 import re
 import threading
 import urllib.parse
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hub.yaml_source import load
 from tests.kernel.process import ROOT, HubProcess, Sink, wait_for
@@ -433,15 +436,29 @@ def test_every_transaction_belongs_to_one_interface() -> None:
     plugin = load(ROOT / "plugins" / "insurance" / "medical_insurance" / "plugin.yaml").data
     accepted = [
         infno
-        for interface in plugin["interfaces"].values()
-        if interface["direction"] == "out"
+        for name, interface in plugin["interfaces"].items()
+        if interface["direction"] == "out" and name != "file_upload_form"  # 9101 in its other form
         for infno in interface["accepts"]
     ]
     known = [infno for infno in accepted if infno[0].isdigit()]
     assert len(known) == len(set(known))
+    told = {
+        interface["type"].strip("'") for interface in plugin["interfaces"].values() if interface["direction"] == "in"
+    }
     # 移动支付 has an envelope of its own, and a plugin; 4261 to 4263 are Hunan's and have none at all.
     elsewhere = {infno for infno in transactions() if infno[0] == "6"} | {"4261", "4262", "4263"}
-    assert set(transactions()) - elsewhere == set(known)
+    assert set(transactions()) - elsewhere == set(known) | (told & set(transactions()))
+
+
+def test_every_transaction_whose_form_is_known_is_checked_by_the_envelope() -> None:
+    schemas = ROOT / "schemas" / "medical_insurance"
+    rules = json.loads((schemas / "request.json").read_text("utf-8"))["allOf"]
+    checked = [rule["if"]["properties"]["infno"]["const"] for rule in rules]
+    assert len(checked) == len(set(checked))
+    # What comes from the platform, and the transactions of mobile payment, have envelopes of their own.
+    sent = {infno for infno in transactions() if infno[0] != "6" and infno not in ("7108", "7109")}
+    assert {infno for infno in sent if (schemas / f"{infno}.json").exists()} <= set(checked)
+    assert {infno for infno in sent if infno[:2] in ("22", "23", "24", "32", "35")} <= set(checked)
 
 
 # -- trace codes of medicines ----------------------------------------------------------------------------------------------
@@ -471,6 +488,96 @@ def test_a_pack_is_sold_once_and_parts_of_it_more_often(platform: Insurance, hub
     assert len(platform.of("3505A")) == before
     assert desk.ask(sale("sale-parts", [whole[0], whole[0]], trdn_flag="1"))[0] == 200
     assert platform.wrong == []
+
+
+# -- clearing, stock, files as forms, notices ------------------------------------------------------------------------------
+
+CLEARING = {
+    "clr_type": "11",
+    "clr_way": "1",
+    "setlym": "202611",
+    "psntime": 2,
+    "medfee_sumamt": "63.60",
+    "med_sumfee": "63.60",
+    "fund_appy_sum": "44.52",
+    "cash_payamt": "19.08",
+    "acct_pay": "0.00",
+    "begndate": "2026-11-01",
+    "enddate": "2026-11-30",
+}
+
+
+def test_clearing_is_applied_for_and_taken_back(platform: Insurance, desk: Desk) -> None:
+    status, answer = desk.ask({"infno": "3203", "requestId": "clear-1", "input": {"data": CLEARING}})
+    assert (status, answer["output"]["result"]["clr_appy_evt_id"]) == (200, platform.applied[-1])
+    undo = {"infno": "3204", "requestId": "clear-2", "input": {"data": answer["output"]["result"]}}
+    assert desk.ask(undo)[0] == 200
+    assert platform.applied == []
+    before = len(platform.of("3203"))
+    for missing in ("setlym", "psntime", "fund_appy_sum", "enddate"):
+        data = {name: value for name, value in CLEARING.items() if name != missing}
+        assert desk.ask({"infno": "3203", "requestId": f"clear-{missing}", "input": {"data": data}})[0] == 500
+    assert len(platform.of("3203")) == before
+    assert platform.wrong == []
+
+
+def test_a_stock_count_with_its_trace_codes(platform: Insurance, desk: Desk) -> None:
+    row = {
+        "med_list_codg": "XJ01CRA040A001010102654",
+        "fixmedins_hilist_id": "YP0001",
+        "fixmedins_hilist_name": "某某片",
+        "rx_flag": "1",
+        "invdate": "2026-11-28",
+        "inv_cnt": "120.00",
+        "fixmedins_bchno": "RK202611010001",
+        "manu_date": "2026-06-01",
+        "expy_end": "2028-05-31",
+        "drugtracinfo": [{"drug_trac_codg": "8" * 31}],  # up to 100 here, 30 in a sale
+    }
+    assert desk.ask({"infno": "3501", "requestId": "stock-1", "input": {"invinfo": row}})[0] == 200
+    before = len(platform.of("3501"))
+    wrong = {**row, "drugtracinfo": [{"drug_trac_codg": "8100 0001"}]}
+    assert desk.ask({"infno": "3501", "requestId": "stock-2", "input": {"invinfo": wrong}})[0] == 500
+    del row["invdate"]
+    assert desk.ask({"infno": "3501", "requestId": "stock-3", "input": {"invinfo": row}})[0] == 500
+    assert len(platform.of("3501")) == before
+    assert platform.wrong == []
+
+
+def test_a_file_is_uploaded_as_a_form_and_notices_of_prescriptions_are_taken_once(tmp_path: Path) -> None:
+    platform = Insurance()
+    site = make_site(tmp_path, platform.url, settings={"insuplc_admdvs": "359998"})
+    tree = yaml.safe_load(site.read_text("utf-8"))
+    route = tree["routes"]["insurance"]
+    route["to"] = [one.replace("file_upload", "file_upload_form") for one in route["to"]]
+    tree["routes"]["notices"] = {"from": "insurance/prescription_reviewed", "to": "office/list"}
+    office = Sink()
+    tree["systems"]["office"]["settings"]["url"] = office.url
+    site.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("1.txt", "J1\tM1\tP1\t51.60\t36.12\t0.00\t0\n")
+    content = base64.b64encode(packed.getvalue()).decode()
+    upload = {"in": content, "filename": "3202_医院.zip", "fixmedins_code": "H35999900001"}
+    try:
+        with HubProcess(site) as hub:
+            desk = Desk(hub)
+            status, answer = desk.ask({"infno": "9101", "requestId": "form", "input": {"fsUploadIn": upload}})
+            assert status == 200, (answer, platform.wrong)
+            assert platform.files[answer["output"]["file_qury_no"]] == packed.getvalue()
+            assert platform.of("9101")[0]["insuplc_admdvs"] == "359998"
+            told = (ROOT / "plugins/insurance/medical_insurance/examples/7108.json").read_bytes()
+            url = f"http://127.0.0.1:{hub.port('insurance/prescription_reviewed')}/rxChkInfoCallback"
+            for _ in range(2):
+                request = urllib.request.Request(url, data=told, headers={"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    assert json.loads(response.read())["output"]["data"]["success"] is True
+            hub.settled()
+            assert [json.loads(told)] == [body for _, body in office.bodies]
+        assert platform.wrong == []
+    finally:
+        office.close()
+        platform.close()
 
 
 def test_the_table_of_transactions_says_what_is_there() -> None:

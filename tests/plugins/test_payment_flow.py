@@ -134,6 +134,7 @@ def test_an_order_is_paid_and_the_hub_was_killed_in_between(patient: Orders) -> 
     with HubProcess(patient.file) as hub:
         patient.create(hub, "GH0001")
         assert patient.waits_for_payment("GH0001")["qrCode"] == "weixin://x"
+        hub.settled()  # what is not yet recorded as told would be told again
         hub.kill()
     with HubProcess(patient.file) as hub:
         patient.notify(hub, "GH0001")
@@ -143,6 +144,29 @@ def test_an_order_is_paid_and_the_hub_was_killed_in_between(patient: Orders) -> 
     assert patient.business.bodies[-1][1]["transactionNumber"] == "42-GH0001"
     assert patient.business.bodies[-1][1]["amountFen"] == 1250
     assert patient.platform.calls == ["POST /v3/pay/transactions/native"]
+
+
+def test_another_sum_than_was_ordered_is_a_matter_for_a_person(patient: Orders) -> None:
+    with HubProcess(patient.file) as hub:
+        patient.create(hub, "GH0007")
+        patient.waits_for_payment("GH0007")
+        patient.notify(hub, "GH0007", fen=1)
+
+        def asked() -> str:
+            found = hub.call("GET", "/api/v1/flows/instances?flow=payment_order&key=GH0007").json["instances"]
+            whole = hub.call("GET", f"/api/v1/flows/instances/{found[0]['id']}").json
+            return str(found[0]["id"]) if whole["at"] == ["differs"] else ""
+
+        instance = wait_for(asked, "somebody is asked")
+        hub.settled()
+        assert patient.told("GH0007") == ["waiting"]
+        answer = hub.call(
+            "POST", f"/api/v1/flows/instances/{instance}/complete", {"step": "differs", "choice": "reject"}
+        )
+        assert answer.status == 200, answer.body
+        assert patient.ended(hub, "GH0007") == "disputed"
+        hub.settled()
+    assert patient.told("GH0007") == ["waiting"]
 
 
 def test_a_business_system_cancels_before_anybody_pays(patient: Orders) -> None:

@@ -373,8 +373,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def _fresh(site: Site) -> Iterator[None]:
     platform = site.platform
-    platform.orders.clear(), platform.refunds.clear(), platform.calls.clear(), platform.wrong.clear()
-    platform.fail_next.clear()
+    for kept in (platform.orders, platform.refunds, platform.calls, platform.wrong, platform.fail_next):
+        kept.clear()
     yield
     platform.unsigned = False
 

@@ -137,6 +137,12 @@ class MobileOptions(SchemeOptions):
     public: SecretStr = Field(SecretStr(""), description="the other side's SM2 public key: checks what comes")
     user_id: Literal["standard", "app_secret"] = Field("standard", description="SM2 user id; regions differ")
     version: str = "2.0.1"
+    data_text: Literal["sorted", "national"] = Field(
+        "sorted", description="content in the signed text: as it is, or without what is empty and numbers as text"
+    )
+    trans_type: Literal["signed", "beside"] = Field(
+        "signed", description="transType, where a call has one; regions differ"
+    )
     window: Duration = Field(300.0, gt=0, description="calls signed longer ago, or later, are refused")
 
 
@@ -190,7 +196,9 @@ class MobileInsurance(Scheme):
             "version": self._own.version,
         }
         made = provider()
-        signature = mobile_payment.sign(made, self._private, {**head, "data": text}, self._secret, user_id=self._user)
+        said = mobile_payment.national_text(text) if self._own.data_text == "national" else text
+        signed = {**head, **self._trans_type(tree), "data": said}
+        signature = mobile_payment.sign(made, self._private, signed, self._secret, user_id=self._user)
         sealed = mobile_payment.encrypt_data(made, self._key, text)
         wire.body = json_text({**tree, **head, "encData": sealed, "signData": signature})
 
@@ -208,17 +216,25 @@ class MobileInsurance(Scheme):
         text = mobile_payment.decrypt_data(provider(), self._key, sealed)
         try:
             data = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            forms = (mobile_payment.sorted_text(text), text, mobile_payment.national_text(text))
+        except (ValueError, RecursionError):
             data = None
         if not isinstance(data, dict):
             raise wrong_signature()
-        parameters = {**given, "data": mobile_payment.data_text(data)}
-        if not mobile_payment.verify(provider(), self._public, parameters, self._secret, signature, user_id=self._user):
+        # Each way to write the same content that platforms are known to sign.
+        for said in dict.fromkeys(forms):
+            parameters = {**given, **self._trans_type(tree), "data": said}
+            if mobile_payment.verify(provider(), self._public, parameters, self._secret, signature, user_id=self._user):
+                break
+        else:
             raise wrong_signature()
         # Without what is new in every call, a repetition is recognised as one.
         rest = {name: value for name, value in tree.items() if name not in ("encData", "signData", "timestamp")}
         wire.body = json_text({**rest, "data": data})
         return parameters
+
+    def _trans_type(self, tree: dict[str, Any]) -> dict[str, str]:
+        return {"transType": as_text(tree.get("transType"))} if self._own.trans_type == "signed" else {}
 
 
 class BosssoftOptions(SchemeOptions):
