@@ -29,6 +29,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Words(_Model):
+    """A name or text in both languages."""
+
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        return t(self.en, self.zh)
+
+
 class CatalogInterface(_Model):
     """One exchange with a system. ``direction`` is seen from the hub; ``serve``: others call and the hub answers."""
 
@@ -38,6 +48,7 @@ class CatalogInterface(_Model):
     named: bool = False  # the text itself calls it an interface, connection, callback or service
     internal: bool = False  # happens inside the hub
     source: str = Field(pattern=r"^\d{3}:\d")
+    open: Words | None = None  # why no plugin covers it: what the text leaves unsaid, or where it happens instead
 
 
 class CatalogSystem(_Model):
@@ -52,16 +63,6 @@ class CatalogSystem(_Model):
     maybe_same_as: list[str] = Field(default_factory=list)
     sources: list[str] = Field(min_length=1)
     interfaces: dict[str, CatalogInterface] = Field(default_factory=dict)
-
-
-class Words(_Model):
-    """A name in both languages."""
-
-    en: str
-    zh: str
-
-    def __str__(self) -> str:
-        return t(self.en, self.zh)
 
 
 class _DocumentsFile(_Model):
@@ -175,6 +176,7 @@ class SystemCoverage:
     assumed: bool
     covered: list[str]
     missing: list[str]
+    open: dict[str, str]  # of those missing, why, where the catalogue says so
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -185,6 +187,7 @@ class SystemCoverage:
             "plugins": self.plugins,
             "assumed": self.assumed,
             "interfaces": {"covered": self.covered, "missing": self.missing},
+            "open": self.open,
         }
 
 
@@ -271,6 +274,7 @@ def compare(catalog: Catalog, plugins: Iterable[LoadedPlugin]) -> Coverage:
                 assumed=bool(mine) and all(plugin.contract.assumed for plugin in mine),
                 covered=[one for one in wanted if one in claimed],
                 missing=[one for one in wanted if one not in claimed],
+                open={name: str(one.open) for name, one in wanted.items() if one.open and name not in claimed},
             )
         )
     return result

@@ -29,6 +29,7 @@ __all__ = ["HttpCounterpart", "shown_to"]
 
 _TIMEOUT = 60.0
 _PLACE = re.compile(r"\{\w+\}")
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class HttpCounterpart(Counterpart):
@@ -44,14 +45,18 @@ class HttpCounterpart(Counterpart):
     ) -> SimulatedReply:
         listen = cast(HttpListen, side.bound.options)
         bound = _calling(side, listen, to, options, behaviour)
-        sender = HttpSender(bound)
-        await sender.start()
         side.sent += 1
         if behaviour is not None and behaviour.kind == "garbage":
             body = bytes(range(256))
         elif behaviour is not None and behaviour.kind == "truncated":
             body = body[: len(body) // 2]
         variables = {name: str(options.get(name, "1")) for name in _names(listen.path)}
+        if listen.query_as_body and listen.methods[0] == "GET":
+            asked = _query(body)
+            variables |= asked
+            bound.options = bound.options.model_copy(update={"query": {name: f"{{{name}}}" for name in asked}})
+        sender = HttpSender(bound)
+        await sender.start()
         try:
             reply = await sender.send(Outgoing(body, side.sent, f"sim-{side.sent}", "", "", 1, _TIMEOUT, variables))
         finally:
@@ -125,12 +130,23 @@ def _credential_of_caller(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "api_key", "secret": str(key)}
 
 
+def _query(body: bytes) -> dict[str, str]:
+    """The members of a message that comes as the query of a call; of what is no JSON object none."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return {name: str(value) for name, value in told.items() if _WORD.fullmatch(name)} if isinstance(told, dict) else {}
+
+
 def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{") and part.endswith("}")]
 
 
 def _read(side: Side, listen: HttpListen, found: SimulatedReply) -> None:
     """Whether the answer is an acceptance in the words of the contract, and where it is neither that nor a refusal."""
+    if listen.redirect:
+        found.ok = found.status == 303
     if side.bound.contract.style == "request" or not found.ok:
         return
     own, refused = listen.replies.accepted, listen.replies.refused

@@ -31,6 +31,11 @@ class HttpListen(CallOptions):
     )
     replies: Replies = Field(default_factory=Replies)
     accepted_status: Literal[200, 201, 202, 204] = Field(202, description="answer to a stored message, event style")
+    redirect: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*)?$",
+        description="request style, JSON: the member of the answer with the http address a browser is led to; answered 303",
+    )
     query_as_body: bool = Field(
         False, description="a call without a body becomes a JSON object of its query parameters and path parts"
     )

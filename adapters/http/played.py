@@ -229,7 +229,9 @@ class Playing(Listening):
         kind = said.behaviour.kind if said.behaviour is not None else ""
         status, body, media = interface.wrapped(said)
         headers = {**({"content-type": media} if media else {}), **said.headers}
-        wire = Wire(body, headers, request.method, request.raw_path, request.headers.get("Host", ""), status)
+        asked = {name.lower(): value for name, value in request.headers.items()}
+        host = request.headers.get("Host", "")
+        wire = Wire(body, headers, request.method, request.raw_path, host, status, asked=asked)
         protection: Protection | None = side.protection
         if kind == "wrong_signature":
             protection = side.forged()

@@ -45,8 +45,12 @@ class ProtectedClient(HttpClient):
         wire, prefix = _parsed(head, body)
         method, target, host = wire.method, wire.target, wire.host
 
+        asked: dict[str, str] = {}  # the headers of the last try
+
         async def sealed(wire: Wire) -> tuple[bytes, bytes]:
+            nonlocal asked
             await self._protection.seal_request(wire)
+            asked = wire.headers
             return _head(wire, prefix), wire.body
 
         async def anew() -> tuple[bytes, bytes]:
@@ -59,7 +63,7 @@ class ProtectedClient(HttpClient):
             response.body = await decoded(self, response)
             del response.headers[b"content-encoding"]
         headers = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in response.headers.items()}
-        reply = Wire(response.body, headers, method, target, host, response.status)
+        reply = Wire(response.body, headers, method, target, host, response.status, asked=asked)
         try:
             await self._protection.open_reply(reply)
         except TransientError as error:
@@ -127,7 +131,7 @@ async def sealed_answer(protection: Protection, call: Wire, answer: web.Response
     """The answer to an opened call, signed or encrypted as the interface says."""
     body = answer.body if isinstance(answer.body, bytes) else b""
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    wire = Wire(body, headers, call.method, call.target, call.host, answer.status)
+    wire = Wire(body, headers, call.method, call.target, call.host, answer.status, asked=call.headers)
     await protection.seal_reply(wire)
     if wire.body == body and wire.headers == headers:
         return answer

@@ -20,10 +20,11 @@ from adapters.http.problem import (
     wants,
 )
 from adapters.http.protected import opened_params, refusal_of, sealed_answer, wire_of
+from adapters.http.redirects import led_to
 from adapters.http.replies import own_answer, own_refusal
 from adapters.http.server import ServerPool
 from adapters.http.service import HttpService, logged
-from hub.api import Bound, IntakePort, Protection, Receipt, Refused
+from hub.api import Bound, HubError, IntakePort, Protection, Receipt, Refused
 from hub.i18n import t
 from hub.ids import id_text
 from hub.masking import mask_text
@@ -39,6 +40,15 @@ class HttpReceiver(HttpService):
 
     def __init__(self, bound: Bound, intake: IntakePort, servers: ServerPool) -> None:
         self._options = options = cast(HttpListen, bound.options)
+        if options.redirect and (bound.contract.style, bound.codec.name) != ("request", "json"):
+            raise HubError(
+                t(
+                    f"{bound.place}: redirect needs an answer in JSON to lead on by",
+                    f"{bound.place}：redirect 需要 JSON 应答给出跳转地址",
+                ),
+                code="http.redirect",
+                remedy=t("set style: request and codec: json", "请设置 style: request 与 codec: json"),
+            )
         super().__init__(bound, intake, servers, options, options.methods, options.content_types)
         door = self._gate.door
         self._tokens: TokenService | None = None
@@ -136,6 +146,11 @@ class HttpReceiver(HttpService):
         if not receipt.accepted:
             return self._not_accepted(request, receipt)
         if receipt.reply is not None:
+            if self._options.redirect:
+                try:
+                    return led_to(receipt.reply, self._options.redirect)
+                except Refusal as refusal:
+                    return self._say_no(request, refusal)
             return web.Response(status=receipt.reply_status or 200, body=receipt.reply, headers=self._reply_headers)
         own = self._replies.accepted
         if own is not None:

@@ -105,6 +105,12 @@ class ServerOptions(Options):
     max_connections: int = Field(10_000, ge=1, description="further ones are closed at once")
     backlog: int = Field(1024, ge=1, description="connections the system holds until they are accepted")
 
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _settings_not_given(cls, tls: object) -> object:
+        """``{certificate: "${certificate}"}`` of a contract, where a system gives no certificate."""
+        return tls or None
+
     @model_validator(mode="after")
     def _allow_fits_host(self) -> Self:
         check_allow(self.host, self.allow)

@@ -126,6 +126,10 @@ def catalog(
             ],
             rows,
         )
+    if missing and not as_json:
+        for row in shown.systems:
+            for name, why in row.open.items():
+                console.print(f"{row.id}/{name}: {why}", markup=False)
     if not as_json:
         for problem in everything.problems:
             console.print(f"{problem.severity}: {problem}", markup=False)

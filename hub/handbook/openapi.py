@@ -111,6 +111,9 @@ class _Document:
         parameters = [
             {"name": part, "in": "path", "required": True, "schema": {"type": "string"}} for part in _PART.findall(path)
         ]
+        if method == "GET" and interface.listen.get("query_as_body"):  # each member of the message is a parameter
+            member = {"name": "message", "in": "query", "required": True, "style": "form", "explode": True}
+            parameters.append({**member, "schema": self._schema(interface)})
         if interface.adapter == "http" and not interface.control_id and method != "GET":
             words = t(
                 "the same value for a repetition: it is recognised and answered as before",

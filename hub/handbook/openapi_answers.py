@@ -31,12 +31,18 @@ def responses(interface: Interface, mappings: Mappings) -> dict[str, Any]:
     accepted = replies.get("accepted") if isinstance(replies, dict) else None
     refused = replies.get("refused") if isinstance(replies, dict) else None
     if interface.style == "request":
-        responses["200"] = {
+        answer = {
             "description": t("the answer of the target", "目标系统的应答"),
             "content": {
                 MEDIA_TYPES.get(interface.codec, "application/octet-stream"): {"schema": _reply(interface, mappings)}
             },
         }
+        if interface.listen.get("redirect"):
+            words = t("where the browser is led", "浏览器跳转地址")
+            location = {"description": words, "schema": {"type": "string", "format": "uri"}}
+            responses["303"] = {**answer, "headers": {"Location": location}}
+        else:
+            responses["200"] = answer
     elif isinstance(accepted, dict):
         responses[str(accepted.get("status") or 200)] = {
             "description": t("stored durably", "已持久化存储"),

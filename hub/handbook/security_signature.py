@@ -168,6 +168,9 @@ def _text_steps(options: Options) -> list[Inline]:
         words = _PLACES.get(name)
         if words is None and name.partition(".")[0] in ("header", "query", "field"):
             told[name] = placed({name.partition(".")[0]: name.partition(".")[2]})
+        elif words is None and name.startswith("asked."):
+            header = code(name.partition(".")[2])
+            told[name] = say(t("the header {name} of the call it answers", "所应答请求的请求头 {name}"), name=header)
         elif words is not None:
             told[name] = (t(*words),)
         if filters and name in told:

@@ -79,6 +79,15 @@ def login_words(options: Options, sends: bool) -> list[Inline]:
 
 
 def as_form_words(options: Options, sends: bool) -> list[Inline]:
+    if options.text("place") == "query":
+        return [
+            say(
+                t(
+                    "The members of the JSON object are sent as parameters of the address, objects and lists as JSON text; the body is empty.",
+                    "JSON 对象的各字段以地址参数发送，对象与数组以 JSON 文本作为值；报文体为空。",
+                )
+            )
+        ]
     return [
         say(
             t(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from hub.contract import Interface
 from hub.handbook.blocks import Block, Heading, Para, Pre, say
@@ -83,6 +84,8 @@ def _curl(interface: Interface, transport: Transport, found: Sequence[Example]) 
     if method not in ("GET", "DELETE"):
         lines.append(f"  --data-binary {shlex.quote('@' + (found[0].file if found else 'message'))}")
     address = re.sub(r"[\x00-\x1f]", "", transport.address())
+    if method == "GET" and interface.listen.get("query_as_body") and found and isinstance(found[0].tree, dict):
+        address += f"?{urlencode(found[0].tree)}"
     lines.append(f"  {shlex.quote(address)}")
     told = t("At the caller:", "在调用方：")
     if interface.security:

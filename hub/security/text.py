@@ -34,7 +34,8 @@ class Template:
     """A text with ``{name|filter|filter}`` in it; ``{{`` and ``}}`` stand for braces.
 
     Names: ``method``, ``host``, ``target``, ``path``, ``query``, ``query_sorted``, ``status``, ``body``, ``header.NAME``,
-    ``query.NAME``, ``field.PATH`` and the values the scheme declares. Filters: ``md5 sha1 sha256 sha384 sha512 sm3`` (bytes),
+    ``query.NAME``, ``field.PATH``, of a reply ``asked.NAME`` (a header of the request it answers), and the values the scheme
+    declares. Filters: ``md5 sha1 sha256 sha384 sha512 sm3`` (bytes),
     ``hex HEX base64 base64url`` (text), ``upper lower url`` (percent-encoded), ``strip``.
     """
 
@@ -83,12 +84,16 @@ class Template:
             if kind == "header":
                 header = rest.lower()
                 return lambda wire, _: wire.headers.get(header, "").encode("utf-8", "surrogateescape")
+            if kind == "asked":
+                header = rest.lower()
+                return lambda wire, _: wire.asked.get(header, "").encode("utf-8", "surrogateescape")
             if kind == "query":
                 return lambda wire, _: dict(form_pairs(wire.query)).get(rest, "").encode("utf-8", "surrogateescape")
             if kind == "field":
                 place = Place(field=rest)
                 return lambda wire, _: place.read(wire).encode("utf-8", "surrogateescape")
-        known = ", ".join([*_CALL, "query_sorted", "header.NAME", "query.NAME", "field.PATH", *sorted(values)])
+        places = ("query_sorted", "header.NAME", "query.NAME", "field.PATH", "asked.NAME")
+        known = ", ".join([*_CALL, *places, *sorted(values)])
         raise ValueError(f"unknown name {{{name}}}; known: {known}")
 
 

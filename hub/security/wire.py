@@ -27,6 +27,8 @@ class Wire:
     host: str = ""  # name, and port where it is not the usual one
     status: int = 0  # of a reply
     remote: str = ""  # of a request that came: the address it came from
+    #: Of a reply: the headers of the request it answers, as that went over the wire; names in lower case.
+    asked: Mapping[str, str] = field(default_factory=dict)
     evidence: bytes | None = (
         None  # what the call log keeps instead of the body that came, where that holds a password or token
     )

@@ -19,6 +19,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.kernel.process import ROOT, wait_for
+from tests.ports import free_port
 
 __all__ = ["SubscriberPeer"]
 
@@ -29,7 +30,7 @@ class SubscriberPeer:
     def __init__(self, folder: Path, name: str = "subscriber", port: int = 0) -> None:
         self._file = folder / f"{name}.jsonl"
         self._status = folder / f"{name}.jsonl.status"
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,12 +82,6 @@ class SubscriberPeer:
 
     def bodies(self) -> list[Any]:
         return [json.loads(call["body"]) for call in self.calls if call["body"]]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 async def _serve(port: int, file: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from hashlib import blake2b
 from pathlib import Path
@@ -43,6 +42,7 @@ from tests.adapters.astm_support import (
 )
 from tests.adapters.certificates import Authority
 from tests.adapters.tcp_support import DEADLINE, MemoryIntake, outgoing, serving, until
+from tests.ports import free_port
 
 #: For both directions; the last one is of those who receive.
 SHORT: dict[str, Any] = {"reply_timer": 0.2, "busy_timer": 0.05, "contention_timer": 0.3}
@@ -248,9 +248,7 @@ async def test_tls(intake: MemoryIntake, tmp_path: Path) -> None:
 
 
 async def test_dialling_an_analyser_that_comes_later_and_goes_away(intake: MemoryIntake) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     async def script(one: Analyser) -> None:
         assert await one.transmit(result()) == ACK
@@ -371,9 +369,7 @@ async def test_busy_until_time_is_up_and_then_free() -> None:
 
 
 async def test_nobody_there_and_nothing_that_could_be_framed() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     async with started(AstmAdapter().sender(bound_out(host="127.0.0.1", port=port))) as sender:
         with pytest.raises(UnreachableError):
             await sender.send(outgoing(order()))

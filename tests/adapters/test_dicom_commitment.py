@@ -147,7 +147,7 @@ async def test_the_result_comes_hours_later_to_another_interface_after_a_restart
         server.silent = True
         async with calling(port, tmp_path, **OUT) as sender:
             with pytest.raises(TransientError) as caught:
-                await sender.send(outgoing(asking("1.1"), timeout=0.5))
+                await sender.send(outgoing(asking("1.1"), timeout=2.0))
             assert caught.value.code == "dicom.commitment_open"
         async with listening(MemoryIntake(), tmp_path, services=["results"]) as receiver:
             asked = server.asked[0]
@@ -180,7 +180,7 @@ async def test_a_result_that_never_comes_is_asked_for_anew(tmp_path: Path) -> No
         async with calling(port, tmp_path, **OUT, ask_again="0.2s") as sender:
             for attempt in (1, 2):
                 with pytest.raises(TransientError):
-                    await sender.send(outgoing(asking("1.1"), timeout=0.5, attempt=attempt))
+                    await sender.send(outgoing(asking("1.1"), timeout=2.0, attempt=attempt))
             server.silent = False
             assert (await sender.send(outgoing(asking("1.1"), attempt=3))).ok
     assert len({one.TransactionUID for one in server.asked}) == 3

@@ -319,7 +319,7 @@ async def test_a_subscriber_that_is_away_holds_up_nobody_and_gets_all_in_order(
 ) -> None:
     away = SubscriberPeer(tmp_path, "away")
     with away:
-        async with site(tmp_path, endpoints=[peer.url, away.url], timeout="300ms", error_after="200ms") as here:
+        async with site(tmp_path, endpoints=[peer.url, away.url], timeout="2s", error_after="200ms") as here:
             await subscribed(here, subscription(peer.url))
             late = await subscribed(here, subscription(away.url))
             away.kill()

@@ -20,6 +20,12 @@ def test_listen_defaults() -> None:
     assert (options.host, options.port, options.methods, options.accepted_status) == ("127.0.0.1", 0, ["POST"], 202)
 
 
+def test_no_tls_where_settings_give_no_certificate() -> None:
+    assert HttpListen.model_validate({"path": "/in", "auth": OPEN, "tls": {}}).tls is None
+    with pytest.raises(ValidationError):
+        HttpListen.model_validate({"path": "/in", "auth": OPEN, "tls": {"key": "key.pem"}})
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -394,7 +394,7 @@ async def test_pool_opens_as_many_as_it_needs_and_no_more() -> None:
 async def test_waiting_for_a_connection_times_out_too() -> None:
     target = Target(b"")
     async with serving(target) as port, calling(port) as sender:
-        first = asyncio.create_task(sender.send(outgoing(message("1"), timeout=0.6)))
+        first = asyncio.create_task(sender.send(outgoing(message("1"), timeout=2.0)))
         await until(lambda: target.received)
         with pytest.raises(TransientError, match="free"):
             await sender.send(outgoing(message("2"), timeout=0.1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from adapters.tcp.options import TcpConnect
 from hub.api import PermanentError, TransientError, UnreachableError
 from tests.adapters.certificates import Authority
 from tests.adapters.tcp_support import MemoryIntake, Peer, calling, listening, outgoing, serving
+from tests.ports import free_port
 
 STX = {"type": "delimited", "start": "\x02", "end": "\x03"}
 WHOLE = {"type": "until_close"}
@@ -23,12 +23,6 @@ WHOLE = {"type": "until_close"}
 async def echo(one: Peer) -> None:
     while True:
         one.write(await one.reader.readuntil(b"\x03"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_the_next_frame_is_the_reply_and_the_connection_is_kept() -> None:

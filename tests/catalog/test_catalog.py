@@ -185,6 +185,20 @@ def test_the_command_for_programs(tmp_path: Path) -> None:
     assert row["interfaces"] == {"covered": ["pay"], "missing": ["consultation_fee"]}
 
 
+def test_why_nothing_covers_an_interface(tmp_path: Path) -> None:
+    config = site(tmp_path, one=plugin("phip_statistics", "x"), two=plugin("phip_hr", "interface_upkeep"))
+    why = "phip_statistics/ims_statistics_link: the document names it and says nothing of what is exchanged"
+    _, out, _ = run("-c", str(config), "--group", "portal_apps", "--missing")
+    assert why in out.splitlines()
+    assert "phip_hr/interface_upkeep" not in out  # covered
+    _, out, _ = run("-c", str(config), "--group", "portal_apps")
+    assert why not in out
+    _, out, _ = run("-c", str(config), "--group", "portal_apps", "--json")
+    rows = {row["id"]: row["open"] for row in json.loads(out)["systems"]}
+    assert list(rows["phip_statistics"]) == ["ims_statistics_link"]
+    assert list(rows["phip_hr"]) == ["expert_feed"]
+
+
 def test_ids_the_catalogue_does_not_have(tmp_path: Path) -> None:
     config = site(tmp_path, one=plugin("alipay_pai", "pay"), two=plugin("alipay_pay", "other payy"))
     status, out, _ = run("-c", str(config))

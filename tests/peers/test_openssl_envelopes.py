@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from hub.api import TransientError
 from hub.contract import Interface
 from hub.registry import Registry
 from hub.security import Wire
@@ -84,7 +85,7 @@ def registry() -> Registry:
 
 def of_contract(registry: Registry, plugin: str, direction: str) -> Interface:
     interfaces = registry.plugins[plugin].contract.interfaces.values()
-    return next(one for one in interfaces if one.direction == direction and one.adapter == "http")
+    return next(one for one in interfaces if one.direction == direction and one.adapter == "http" and one.security)
 
 
 @pytest.mark.parametrize("plugin", PROVINCIAL)
@@ -97,18 +98,42 @@ async def test_an_application_of_the_portal(openssl: Openssl, registry: Registry
     said = json.dumps(SAID, ensure_ascii=False).encode()
     sent = Wire(said, {"content-type": "application/json"}, "POST", "/portal/x", "app.example")
     await protection(registry, of_contract(registry, plugin, "out"), keys).seal_request(sent)
-    text = f"{sent.headers['x-timestamp']}\n{sent.headers['x-nonce']}\n{openssl.sm3(sent.body)}"
+    text = f"POST\n/portal/x\n{sent.headers['x-timestamp']}\n{sent.headers['x-nonce']}\n{openssl.sm3(sent.body)}"
     openssl.verify(text, base64.b64decode(sent.headers["x-signature"], validate=True))
     assert set(json.loads(sent.body)) == {"data"}
     assert json.loads(openssl.open(json.loads(sent.body)["data"])) == SAID
 
     body = json.dumps({"data": openssl.seal(said)}).encode()
     stamp, nonce = str(int(time.time() * 1000)), secrets.token_hex(16)
-    signature = base64.b64encode(openssl.sign(f"{stamp}\n{nonce}\n{openssl.sm3(body)}")).decode()
+    signature = base64.b64encode(openssl.sign(f"POST\n/apps/x\n{stamp}\n{nonce}\n{openssl.sm3(body)}")).decode()
     headers = {"x-timestamp": stamp, "x-nonce": nonce, "x-signature": signature}
     came = Wire(body, headers, "POST", "/apps/x", "hub.example")
     await protection(registry, of_contract(registry, plugin, "in"), keys).open_request(came)
     assert json.loads(came.body) == SAID
+
+
+async def test_answers_are_bound_to_the_call_of_the_portal(openssl: Openssl, registry: Registry) -> None:
+    keys = {
+        "sm4_key": openssl.sm4,
+        "private_key": openssl.private.read_text(encoding="ascii"),
+        "partner_key": openssl.public.read_text(encoding="ascii"),
+    }
+    said = json.dumps(SAID, ensure_ascii=False).encode()
+    answer = Wire(said, {}, "POST", "/apps/x", "hub.example", 200, asked={"x-nonce": "n1"})
+    await protection(registry, of_contract(registry, "oa", "in"), keys).seal_reply(answer)
+    text = f"n1\n{answer.headers['x-timestamp']}\n{answer.headers['x-nonce']}\n{openssl.sm3(answer.body)}"
+    openssl.verify(text, base64.b64decode(answer.headers["x-signature"], validate=True))
+
+    body = json.dumps({"data": openssl.seal(said)}).encode()
+    stamp, nonce = str(int(time.time() * 1000)), secrets.token_hex(16)
+    signature = base64.b64encode(openssl.sign(f"n1\n{stamp}\n{nonce}\n{openssl.sm3(body)}")).decode()
+    headers = {"x-timestamp": stamp, "x-nonce": nonce, "x-signature": signature}
+    asking = protection(registry, of_contract(registry, "oa", "out"), keys)
+    with pytest.raises(TransientError):
+        await asking.open_reply(Wire(body, dict(headers), "POST", "/portal/x", status=200, asked={"x-nonce": "n2"}))
+    reply = Wire(body, dict(headers), "POST", "/portal/x", status=200, asked={"x-nonce": "n1"})
+    await asking.open_reply(reply)
+    assert json.loads(reply.body) == SAID
 
 
 async def test_the_middle_platform_of_government_services(openssl: Openssl, registry: Registry) -> None:

@@ -52,6 +52,7 @@ def _text(call: dict[str, Any], data: str, secret: str) -> bytes:
         "signType": "SM2",
         "timestamp": call["timestamp"],
         "version": call["version"],
+        **({"transType": call["transType"]} if "transType" in call else {}),
     }
     return ("&".join(f"{name}={names[name]}" for name in sorted(names)) + f"&key={secret}").encode()
 

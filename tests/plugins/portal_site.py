@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,10 +28,13 @@ from tests.kernel.process import ROOT, HubProcess, wait_for
 from tests.plugins.freight_support import secret_file
 from tests.plugins.sm2_check import public_of, sign, verify
 
-__all__ = ["APPS", "OWN", "TIME", "World", "arrived", "make_site"]
+__all__ = ["APPS", "LISTS", "OWN", "TIME", "World", "arrived", "make_site"]
 
 #: The applications of the site, by the names of their systems in the hub, which are their codes.
-APPS = ("oa", "tcm", "blood_center", "cloud_imaging", "phip", "phip_hr")
+APPS = (
+    *("oa", "tcm", "blood_center", "cloud_imaging", "phip", "phip_hr", "usc_gov_service", "usc_review_expert"),
+    "usc_gov_service_fertility_registration",
+)
 TIME = "2026-01-15T09:30:00+08:00"
 EVENTS = ("user_info_sync", "user_status_push", "perm_change_push", "user_mapping", "todo_status_sync")
 COMMANDS = (
@@ -38,14 +42,28 @@ COMMANDS = (
     *("todo_jump", "app_launch", "mobile_user_pass", "conn_test"),
 )
 RECEIVES = (
-    *("sso_authorize_forward", "sso_token_check", "sso_userinfo_sync", "nonsso_login_status_callback"),
+    *("sso_authorize_forward", "sso_oauth2_login", "sso_cas_login"),
+    *("sso_token_issue", "sso_token_check", "sso_userinfo_sync", "nonsso_login_status_callback"),
     *("role_query", "perm_query_data", "perm_query_function", "perm_query_menu", "todo_pull", "todo_status_received"),
-    *("notice_pull", "app_info", "call_log_sync"),
+    *("notice_pull", "notice_received", "app_info", "call_log_sync"),
+)
+#: What an application is read, below its ``/portal/``.
+LISTS = (
+    *("roles", "permissions/data", "permissions/function", "permissions/menu"),
+    *("todos", "notices", "app-info", "call-logs"),
 )
 #: Interfaces some of them have besides, by application.
 OWN = {
-    "cloud_imaging": ("history_exam_query", "report_view", "image_download", "image_share"),
-    "phip": ("referral_history", "referral_visit_detail", "referral_process_sync"),
+    "cloud_imaging": (
+        *("history_exam_query", "report_view", "image_view", "image_download", "image_share", "authorise"),
+        "referral_results",
+    ),
+    "phip": (
+        *("referral_history", "referral_visit_detail", "referral_full_record", "referral_process_sync"),
+        "lab_report_source",
+    ),
+    "usc_gov_service_fertility_registration": ("qhbm", "zidian", "progress"),
+    "usc_review_expert": ("mobile_confirm",),
     "phip_hr": ("qualification_query",),
     "oa": ("sync_case", "fetch_result"),
 }
@@ -89,21 +107,22 @@ class Envelope:
     def __init__(self, private: int, other: bytes, key: bytes) -> None:
         self.private, self.other, self.key = private, other, key
 
-    def seal(self, tree: Any) -> tuple[bytes, dict[str, str]]:
+    def seal(self, tree: Any, about: str) -> tuple[bytes, dict[str, str]]:
+        """``about``: what is signed besides: method and path of a call, the nonce of the call of an answer."""
         plain = json.dumps(tree, ensure_ascii=False).encode()
         pad = 16 - len(plain) % 16
         iv = secrets.token_bytes(16)
         cipher = Cipher(SM4(self.key), modes.CBC(iv)).encryptor()
         body = json.dumps({"data": base64.b64encode(iv + cipher.update(plain + bytes([pad]) * pad)).decode()}).encode()
         stamp, nonce = str(int(time.time() * 1000)), secrets.token_hex(16)
-        raw = sign(self.private, f"{stamp}\n{nonce}\n{_hash(body)}".encode())
+        raw = sign(self.private, f"{about}\n{stamp}\n{nonce}\n{_hash(body)}".encode())
         signature = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
         headers = {"X-Timestamp": stamp, "X-Nonce": nonce, "X-Signature": base64.b64encode(signature).decode()}
         return body, headers
 
-    def open(self, body: bytes, headers: dict[str, str]) -> Any:
+    def open(self, body: bytes, headers: dict[str, str], about: str) -> Any:
         """Raises ``ValueError`` for what the other side did not sign."""
-        text = f"{headers['x-timestamp']}\n{headers['x-nonce']}\n{_hash(body)}".encode()
+        text = f"{about}\n{headers['x-timestamp']}\n{headers['x-nonce']}\n{_hash(body)}".encode()
         r, s = decode_dss_signature(base64.b64decode(headers["x-signature"], validate=True))
         if not verify(self.other, text, r.to_bytes(32, "big") + s.to_bytes(32, "big")):
             raise ValueError("signature")
@@ -129,7 +148,10 @@ class World:
         self.wrong: list[str] = []
         self.fail: dict[str, list[int]] = {}  # path -> codes of the next answers
         self.forge = False  # answer with a signature nobody made
-        self.lists: dict[str, list[dict[str, Any]]] = {}  # path -> items of a list
+        self.answered: tuple[bytes, dict[str, str]] | None = None  # the last answer
+        self.replay: tuple[bytes, dict[str, str]] | None = None  # one of another call, said to every call
+        self.lists: dict[str, list[dict[str, Any]]] = {}  # path -> items of a list, of others it is empty
+        self._ports: dict[str, int] = {}  # of the hub's interfaces; its status is long
         world = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -165,34 +187,44 @@ class World:
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[bytes, dict[str, str]]:
         try:
-            tree = self.side.open(body, headers)
+            tree = self.side.open(body, headers, f"POST\n{path}")
         except (ValueError, KeyError) as error:
             self.wrong.append(f"{path}: {error}")
-            return self._sealed({"code": 401, "message": "签名或密钥不符", "data": {}})
+            return self._sealed({"code": 401, "message": "签名或密钥不符", "data": {}}, headers)
         self.got.append((path, tree))
         self.numbers.setdefault(path, []).append(headers.get("idempotency-key", ""))
         if self.fail.get(path):
             code = self.fail[path].pop(0)
-            return self._sealed({"code": code, "message": "测试", "data": {}})
-        return self._sealed({"code": 0, "message": "ok", "data": self._data(path, tree)})
+            return self._sealed({"code": code, "message": "测试", "data": {}}, headers)
+        return self._sealed({"code": 0, "message": "ok", "data": self._data(path, tree)}, headers)
 
-    def _sealed(self, tree: Any) -> tuple[bytes, dict[str, str]]:
-        body, headers = self.side.seal(tree)
+    def _sealed(self, tree: Any, asked: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+        if self.replay is not None:
+            return self.replay
+        body, headers = self.side.seal(tree, asked.get("x-nonce", ""))
         if self.forge:
-            headers["X-Signature"] = self.side.seal({"other": 1})[1]["X-Signature"]
+            headers["X-Signature"] = self.side.seal({"other": 1}, "")[1]["X-Signature"]
+        self.answered = body, headers
         return body, headers
 
     def _data(self, path: str, tree: dict[str, Any]) -> Any:
-        if path in self.lists:
+        _, _, rest = path.partition("/portal/")
+        if rest in LISTS:
             items = [
                 item
-                for item in self.lists[path]
+                for item in self.lists.get(path, [])
                 if item.get("updatedAt", item.get("calledAt", "")) >= tree.get("since", "")
             ]
             return {"items": items, "total": len(items)} if "page" in tree else {"items": items}
-        _, _, rest = path.partition("/portal/")
         if path.startswith("/identity/sso/authorize"):
-            return {"location": f"https://portal.example/login?client_id={tree['clientId']}&state={tree['state']}"}
+            said = {
+                name: tree[name]
+                for name in ("clientId", "state", "redirectUri", "codeChallenge", "renew")
+                if name in tree
+            }
+            return {"location": f"https://portal.example/login?{urllib.parse.urlencode(said)}"}
+        if path == "/identity/sso/token":
+            return {"accessToken": "good", "tokenType": "Bearer", "expiresIn": 3600}
         if path.startswith("/identity/sso/"):
             known = tree["token"] == "good"
             return {"active": known, "application": tree["application"], **({"userName": "zhangsan"} if known else {})}
@@ -209,12 +241,29 @@ class World:
 
     # -- calling the hub -----------------------------------------------------------------------------------------
 
-    def call(self, hub: HubProcess, place: str, path: str, tree: Any, *, forged: bool = False) -> dict[str, Any]:
-        """Call an interface of the hub and open its answer."""
-        body, headers = self.side.seal(tree)
+    def call(
+        self,
+        hub: HubProcess,
+        place: str,
+        path: str,
+        tree: Any,
+        *,
+        forged: bool = False,
+        sent: tuple[bytes, dict[str, str]] | None = None,
+    ) -> dict[str, Any]:
+        """Call an interface of the hub and open its answer; ``sent``: a call as it was sent before."""
+        body, headers = sent or self.side.seal(tree, f"POST\n{path}")
         if forged:
-            headers["X-Signature"] = self.side.seal({"other": 1})[1]["X-Signature"]
-        url = f"http://127.0.0.1:{hub.port(place)}{path}"
+            headers["X-Signature"] = self.side.seal({"other": 1}, "")[1]["X-Signature"]
+        if place not in self._ports:
+            self._ports = {
+                name: told["port"]
+                for worker in hub.workers()
+                for name, told in worker["inbound"].items()
+                if "port" in told
+            }
+        port = self._ports[place] if place in self._ports else hub.port(place)
+        url = f"http://127.0.0.1:{port}{path}"
         request = urllib.request.Request(url, body, {**headers, "Content-Type": "application/json"}, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -222,9 +271,10 @@ class World:
         except urllib.error.HTTPError as error:
             raw, told = error.read(), error.headers
         found = {name.lower(): value for name, value in told.items()}
-        if forged:
+        if "x-signature" not in found:  # a refusal of a call that nobody signed as agreed
+            assert forged or sent is not None
             return dict(json.loads(raw))
-        return dict(self.side.open(raw, found))
+        return dict(self.side.open(raw, found, headers["X-Nonce"]))
 
 
 def make_site(folder: Path, world: World, apps: tuple[str, ...] = APPS, *, bare: bool = False) -> Path:
@@ -241,7 +291,7 @@ def make_site(folder: Path, world: World, apps: tuple[str, ...] = APPS, *, bare:
             "plugin": f"unified_{side}",
             "settings": {**keys, "base_url": f"{world.url}/{side}"},
             "interfaces": dict.fromkeys(
-                _UP[side] + (("authorize", "token_check", "user_info") if side == "identity" else ()), _QUICK
+                _UP[side] + (("authorize", "token", "token_check", "user_info") if side == "identity" else ()), _QUICK
             ),
         }
         for side in _UP
@@ -262,7 +312,7 @@ def make_site(folder: Path, world: World, apps: tuple[str, ...] = APPS, *, bare:
         "login": {
             "from": list(apps),
             "types": "sso.*",
-            "to": [f"identity/{name}" for name in ("authorize", "token_check", "user_info")],
+            "to": [f"identity/{name}" for name in ("authorize", "token", "token_check", "user_info")],
         },
         "up": {
             "from": list(apps),
@@ -276,6 +326,9 @@ def make_site(folder: Path, world: World, apps: tuple[str, ...] = APPS, *, bare:
             "types": f"portal.*.{app}",
             "to": [f"{app}/{name}" for name in COMMANDS],
         }
+    if {"oa", "usc_gov_service"} <= set(apps):
+        to = ["oa/sync_case", "oa/fetch_result"]
+        routes["approval"] = {"from": "usc_gov_service", "types": "approval.*", "to": to}
     systems["asker"] = {"plugin": "asker"}
     routes["own"] = {"from": "asker", "to": [f"{app}/{name}" for app in apps for name in OWN.get(app, ())]}
     asker = folder / "plugins" / "asker" / "plugin.yaml"

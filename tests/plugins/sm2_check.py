@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 
 from cryptography.hazmat.primitives import hashes
 
@@ -25,24 +26,49 @@ def _sm3(data: bytes) -> bytes:
     return made.finalize()
 
 
-def _add(one: Point, other: Point) -> Point:
-    if one is None or other is None:
-        return other if one is None else one
-    (x, y), (u, v) = one, other
-    if x == u and (y + v) % _P == 0:
+def _double(x: int, y: int, z: int) -> tuple[int, int, int]:
+    """In Jacobian coordinates, which need no division: the point is (x/z², y/z³), and z = 0 the point at infinity; a = -3."""
+    square = y * y % _P
+    part = x * square * 4 % _P
+    slope = 3 * (x - z * z) * (x + z * z) % _P
+    new = (slope * slope - 2 * part) % _P
+    return new, (slope * (part - new) - 8 * square * square) % _P, 2 * y * z % _P
+
+
+def _add(one: tuple[int, int, int], other: tuple[int, int]) -> tuple[int, int, int]:
+    (x, y, z), (u, v) = one, other
+    if not z:
+        return u, v, 1
+    square = z * z % _P
+    across, up = (u * square - x) % _P, (v * square * z - y) % _P
+    if not across:
+        return (0, 1, 0) if up else _double(x, y, z)
+    part = across * across % _P
+    cube, part = part * across % _P, part * x % _P
+    new = (up * up - cube - 2 * part) % _P
+    return new, (up * (part - new) - y * cube) % _P, z * across % _P
+
+
+def _times(*products: tuple[int, tuple[int, int]]) -> Point:
+    """The sum of numbers times points."""
+    total = (0, 1, 0)
+    for place in range(256, -1, -1):
+        total = _double(*total)
+        for number, point in products:
+            if number >> place & 1:
+                total = _add(total, point)
+    x, y, z = total
+    if not z:
         return None
-    slope = (3 * x * x + _A) * pow(2 * y, -1, _P) if one == other else (v - y) * pow(u - x, -1, _P)
-    new = (slope * slope - x - u) % _P
-    return new, (slope * (x - new) - y) % _P
+    inverse = pow(z, -1, _P)
+    return x * inverse * inverse % _P, y * inverse * inverse * inverse % _P
 
 
-def _times(number: int, point: Point) -> Point:
-    total: Point = None
-    while number:
-        if number & 1:
-            total = _add(total, point)
-        point, number = _add(point, point), number >> 1
-    return total
+@cache
+def _key(private: int) -> tuple[int, int]:
+    point = _times((private, _G))
+    assert point is not None
+    return point
 
 
 def _digest(key: tuple[int, int], data: bytes, user: bytes) -> int:
@@ -52,18 +78,15 @@ def _digest(key: tuple[int, int], data: bytes, user: bytes) -> int:
 
 def public_of(private: int) -> bytes:
     """04, x, y"""
-    point = _times(private, _G)
-    assert point is not None
-    return b"\x04" + b"".join(number.to_bytes(32, "big") for number in point)
+    return b"\x04" + b"".join(number.to_bytes(32, "big") for number in _key(private))
 
 
 def sign(private: int, data: bytes, user: bytes = b"1234567812345678") -> bytes:
     """r, s of 32 bytes each."""
-    key = _times(private, _G)
-    assert key is not None
+    key = _key(private)
     while True:
         k = secrets.randbelow(_N - 1) + 1
-        point = _times(k, _G)
+        point = _times((k, _G))
         assert point is not None
         r = (_digest(key, data, user) + point[0]) % _N
         s = pow(1 + private, -1, _N) * (k - r * private) % _N
@@ -80,5 +103,5 @@ def verify(public: bytes, data: bytes, signature: bytes, user: bytes = b"1234567
     if not (0 < r < _N and 0 < s < _N) or (r + s) % _N == 0:
         return False
     e = _digest(key, data, user)
-    point = _add(_times(s, _G), _times((r + s) % _N, key))
+    point = _times((s, _G), ((r + s) % _N, key))
     return point is not None and (e + point[0]) % _N == r

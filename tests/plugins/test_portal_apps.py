@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hub.catalog import Catalog, compare
 from hub.check import plugin_problems
@@ -24,6 +25,8 @@ CATALOG = Catalog.read(ROOT / "docs" / "catalog")
 APPS = tuple(name for name, system in CATALOG.systems.items() if CATALOG.group_of[name] == "portal_apps")
 #: What happens inside the hub is no interface of the profile.
 EXCHANGES = {name for name, one in CATALOG.profiles["portal_app"].items() if not one.internal}
+#: What the plugins of the middle platform cover, which are not loaded here.
+GOVERNMENT = {"usc_gov_service": {"result_collect"}}
 NOW = 1_768_440_600_000_000
 
 
@@ -71,6 +74,9 @@ def test_every_one(deployment: Deployment, name: str) -> None:
     assert plugin_problems(plugin, deployment.registry, deployment) == []
     assert name in deployment.systems
     for interface in contract.interfaces.values():
+        if interface.listen.get("redirect"):  # a browser neither signs nor encrypts
+            assert (interface.security, interface.listen["allow"]) == ([], "${browsers}")
+            continue
         assert [next(iter(one)) for one in interface.security] == ["encryption", "signature"]  # 004:10446
         if interface.direction == "out":
             assert interface.retry is not None
@@ -135,6 +141,48 @@ def test_what_applications_say_becomes_what_the_portal_takes(deployment: Deploym
         seen.add(kind)
     types = {one.contract.type.strip("'") for place, one in deployment.inbound.items() if place.startswith("oa/")}
     assert seen == types  # every interface that receives has an example
+
+
+def test_what_is_not_covered_says_why(deployment: Deployment) -> None:
+    found = compare(CATALOG, deployment.registry.plugins.values())
+    for row in found.systems:
+        if row.group == "portal_apps":
+            assert set(row.open) >= set(row.missing) - GOVERNMENT.get(row.id, set())
+            stale = {name for name, one in CATALOG.interfaces(row.id).items() if one.open} - set(row.open)
+            assert stale == set(), row.id
+
+
+def test_a_message_to_an_expert_is_one_a_gateway_sends(deployment: Deployment) -> None:
+    plugin = plugin_of(deployment, "usc_review_expert")
+    tree = json.loads((plugin.folder / "examples" / "sms.json").read_text(encoding="utf-8"))
+    context = Context(
+        settings={"sign_name": "虚构签名"},
+        now_us=NOW,
+        variables={},
+        message=Message(1, NOW, "x", "sms.notice", "c1", b""),
+    )
+    functions = Registry.discover([ROOT / "plugins" / "messaging"]).functions
+    [made] = MappingLibrary([ROOT / "mappings"], functions).get("cmpp_gateway/send").run(tree, context)
+    assert made == {"phone": "13800000001", "text": "【虚构签名】请在移动端确认是否参加虚构评审"}
+
+
+def test_ports_speak_tls_where_a_certificate_is_given(tmp_path: Path) -> None:
+    world = World()
+    file = make_site(tmp_path, world, ("oa",), bare=True)
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["systems"]["oa"]["settings"] |= {"certificate": "/etc/hub/oa.pem", "authorities": "/etc/hub/ca.pem"}
+    file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    loaded = load_config(file)
+    registry = Registry.discover(loaded.plugin_folders)
+    made, _ = build(loaded, registry, MappingLibrary(loaded.mapping_folders, registry.functions))
+    world.close()
+    own = [
+        bound for place, bound in made.inbound.items() if place.startswith("oa/") and bound.contract.adapter == "http"
+    ]
+    assert {bound.options.tls.certificate for bound in own} == {"/etc/hub/oa.pem"}  # type: ignore[attr-defined]
+    asked = [made.outbound["oa/conn_test"], made.inbound["oa/todo_pull"]]
+    assert {bound.options.tls.ca for bound in asked} == {"/etc/hub/ca.pem"}  # type: ignore[attr-defined]
+    assert made.inbound["identity/event"].options.tls is None  # type: ignore[attr-defined]
 
 
 def test_notes_for_operators_are_in_both_languages() -> None:

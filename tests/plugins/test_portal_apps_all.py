@@ -1,4 +1,7 @@
-"""All 64 applications of the unified portal in one running hub: what the identity service says reaches each, and each is answered by it."""
+"""All 64 applications of the unified portal in one running hub: what the identity service says reaches each, and each is answered by it.
+
+Each is also asked for its lists.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 from hub.catalog import Catalog
 from hub.registry import Registry
 from tests.kernel.process import ROOT, HubProcess, wait_for
-from tests.plugins.portal_site import TIME, World, make_site
+from tests.plugins.portal_site import LISTS, TIME, World, make_site
 
 CATALOG = Catalog.read(ROOT / "docs" / "catalog")
 APPS = tuple(name for name in CATALOG.systems if CATALOG.group_of[name] == "portal_apps")
@@ -50,4 +53,6 @@ def test_a_frozen_user_reaches_it_and_the_identity_service_answers_it(site: Site
     path = f"{site.paths[app]}/sso/token-check"
     answer = site.world.call(site.hub, f"{app}/sso_token_check", path, asked)
     assert (answer["code"], answer["data"]["active"], answer["data"]["userName"]) == (0, True, "zhangsan")
+    for name in LISTS:
+        wait_for(lambda name=name: site.world.said(f"/apps/{app}/portal/{name}"), f"{name} is asked of {app}")
     assert [wrong for wrong in site.world.wrong if f"/{app}/" in wrong] == []

@@ -6,7 +6,9 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
@@ -74,6 +76,7 @@ def _fresh(site: Site) -> Iterator[None]:
     site.world.wrong.clear()
     yield
     site.world.forge = False
+    site.world.replay = None
 
 
 def told(site: Site, path: str, number: str) -> dict[str, Any]:
@@ -251,6 +254,58 @@ def test_an_answer_nobody_signed_is_not_believed(site: Site) -> None:
     assert answer["code"] != 0
 
 
+def test_an_answer_to_another_call_is_not_believed(site: Site) -> None:
+    assert site.ask("y2", "portal", "oa", "app_launch", account="a1", mode="sso")["code"] == 0
+    site.world.replay = site.world.answered
+    assert site.ask("y3", "portal", "oa", "app_launch", account="a1", mode="sso")["code"] != 0
+
+
+def test_a_call_is_good_for_its_interface_only_and_once(site: Site) -> None:
+    path = "/apps/oa/sso/token-check"
+    sent = site.world.side.seal({"requestId": "x1", "protocol": "oauth2", "token": "good"}, f"POST\n{path}")
+    elsewhere = site.world.call(site.hub, "oa/sso_userinfo_sync", "/apps/oa/sso/user-info", None, sent=sent)
+    assert elsewhere["code"] == 401
+    assert site.world.call(site.hub, "oa/sso_token_check", path, None, sent=sent)["data"]["active"] is True
+    assert site.world.call(site.hub, "oa/sso_token_check", path, None, sent=sent)["code"] == 401
+
+
+def test_a_state_that_overtakes_the_user_waits_for_it(site: Site) -> None:
+    path = "/apps/blood_center/portal/users/status"
+    before = len(site.world.said(path))
+    site.world.fail[path] = [404, 404]
+    event = {"userName": "sunqi", "status": "frozen", "changedAt": TIME, "accounts": accounts("blood_center")}
+    site.event("w1", "user_status", **event)
+    found = arrived(site.world, path, before + 3)[before:]
+    assert [body["eventId"] for body in found] == ["w1"] * 3
+
+
+def test_a_page_of_users_with_accounts_in_all_applications_is_taken(site: Site) -> None:
+    many = [{"application": f"phip_population_family_smart_nursery{n}", "account": "zhangsan001"} for n in range(64)]
+    users = [
+        {"userName": f"u{n}", "name": "张三", "organizationName": "虚构市卫健委", "accounts": many} for n in range(1000)
+    ]
+    assert site.event("n1", "users", mode="full", syncNumber="S2", page=1, pages=2, users=users)["code"] == 0
+    assert len(told(site, "/apps/tcm/portal/users", "n1")["users"]) == 1000
+
+
+def test_two_accounts_of_a_user_in_one_application_are_refused(site: Site) -> None:
+    """Told as one, the second would go on while the first is frozen."""
+    two = [*accounts("oa", "tcm"), {"application": "oa", "account": "oa-2"}]
+    event = {"userName": "zhouba", "status": "frozen", "changedAt": TIME}
+    assert str(site.event("t2", "user_status", **event, accounts=two)["code"]) == "422"
+    rights = {"change": "revoke", "permissions": [{"kind": "menu", "code": "M1"}], "changedAt": TIME}
+    assert str(site.event("t3", "permission_change", userName="zhouba", **rights, accounts=two)["code"]) == "422"
+
+
+def test_all_users_come_with_the_number_of_pages(site: Site) -> None:
+    user = {"userName": "u", "name": "张三", "organizationName": "虚构市卫健委"}
+    for missing in ("syncNumber", "page", "pages"):
+        pages = {"syncNumber": "S3", "page": 1, "pages": 1}
+        del pages[missing]
+        answer = site.event(f"n-{missing}", "users", mode="full", users=[user], **pages)
+        assert str(answer["code"]) == "422"
+
+
 # -- from the applications to the portal -------------------------------------------------------------------------
 
 
@@ -285,8 +340,8 @@ def poll(site: Site, place: str) -> None:
 def test_a_todo_item_that_changed_is_read_again_and_one_that_did_not_is_not(site: Site) -> None:
     arrived(site.world, "/portal/todos", len(APPS))
     path = "/apps/tcm/portal/todos"
-    later = "2026-01-15T10:00:00+08:00"
-    site.world.lists[path] = [example("todo"), {**example("todo"), "id": "T2", "state": "overdue", "updatedAt": later}]
+    later = "2026-01-15T10:00:00+08:00"  # of one that is done and goes from the lists
+    site.world.lists[path] = [example("todo"), {**example("todo"), "id": "T2", "state": "done", "updatedAt": later}]
 
     def told_of_tcm() -> list[dict[str, Any]]:
         return [body for body in site.world.said("/portal/todos") if body["application"] == "tcm"]
@@ -299,7 +354,7 @@ def test_a_todo_item_that_changed_is_read_again_and_one_that_did_not_is_not(site
 
     wait_for(read_again, "the changed list")
     site.hub.settled()
-    assert [(body["id"], body["state"]) for body in told_of_tcm()[before:]] == [("T2", "overdue")]
+    assert [(body["id"], body["state"]) for body in told_of_tcm()[before:]] == [("T2", "done")]
     assert site.world.said(path)[-1]["since"] in (TIME, later)
 
 
@@ -330,7 +385,9 @@ def test_rights_are_told_again_only_when_they_changed(site: Site) -> None:
 def test_an_application_asks_the_identity_service(site: Site) -> None:
     request = {"protocol": "oauth2", "clientId": "c1", "redirectUri": "https://oa.example/cb", "state": "s1"}
     answer = site.from_app("sso_authorize_forward", "sso/authorize", {"requestId": "s1", **request})
-    assert answer["data"] == {"location": "https://portal.example/login?client_id=c1&state=s1"}
+    assert answer["data"] == {
+        "location": "https://portal.example/login?clientId=c1&state=s1&redirectUri=https%3A%2F%2Foa.example%2Fcb"
+    }
     token = {"protocol": "oauth2", "token": "good"}
     answer = site.from_app("sso_token_check", "sso/token-check", {"requestId": "s2", **token})
     assert answer["data"] == {"active": True, "application": "oa", "userName": "zhangsan"}
@@ -341,6 +398,74 @@ def test_an_application_asks_the_identity_service(site: Site) -> None:
     ticket = {"protocol": "cas", "token": "good", "service": "https://tcm.example/"}
     answer = site.from_app("sso_userinfo_sync", "sso/user-info", {"requestId": "s4", **ticket}, app="tcm")
     assert answer["data"] == {"active": True, "application": "tcm", "userName": "zhangsan"}
+
+
+@pytest.mark.parametrize(
+    ("interface", "path", "query", "led"),
+    [
+        ("sso_oauth2_login", "oauth2/authorize",
+         {"response_type": "code", "client_id": "c1", "redirect_uri": "https://oa.example/cb?a=1", "state": "s&=1", "nonce": "n", "code_challenge": "c" * 43},
+         {"clientId": "c1", "state": "s&=1", "redirectUri": "https://oa.example/cb?a=1", "codeChallenge": "c" * 43}),
+        ("sso_cas_login", "cas/login", {"service": "https://oa.example/?a=1", "renew": "true", "x": "1"}, {"redirectUri": "https://oa.example/?a=1", "renew": "True"}),
+    ],
+)  # fmt: skip
+def test_a_browser_is_led_to_the_login_page(
+    site: Site, interface: str, path: str, query: dict[str, str], led: dict[str, str]
+) -> None:
+    before = len(site.world.said("/identity/sso/authorize"))
+    for _ in range(2):  # the same page again is another login
+        status, location = browse(site, interface, path, query)
+        page, _, told_there = location.partition("?")
+        assert (status, page, dict(parse_qsl(told_there))) == (303, "https://portal.example/login", led)
+    asked = site.world.said("/identity/sso/authorize")[before:]
+    assert len({body["requestId"] for body in asked}) == 2
+    assert {body["application"] for body in asked} == {"oa"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"response_type": "token"},
+        {"client_id": ""},
+        {"redirect_uri": "javascript:alert(1)"},
+        {"redirect_uri": "https://oa.example/#x"},
+        {"redirect_uri": ["https://oa.example/cb", "https://evil.example/"]},
+        {"code_challenge": "short"},
+    ],
+)
+def test_a_browser_with_a_wrong_request_is_led_nowhere(site: Site, wrong: dict[str, Any]) -> None:
+    good = {"response_type": "code", "client_id": "c1", "redirect_uri": "https://oa.example/cb", "state": "s1"}
+    before = len(site.world.said("/identity/sso/authorize"))
+    assert browse(site, "sso_oauth2_login", "oauth2/authorize", {**good, **wrong}) == (422, "")
+    assert len(site.world.said("/identity/sso/authorize")) == before
+
+
+def test_a_browser_of_an_unknown_client_is_led_nowhere(site: Site) -> None:
+    site.world.fail["/identity/sso/authorize"] = [403]
+    assert browse(site, "sso_cas_login", "cas/login", {"service": "https://evil.example/"}) == (422, "")
+
+
+def browse(site: Site, interface: str, path: str, query: dict[str, Any]) -> tuple[int, str]:
+    """Status and ``Location`` a browser gets that has no key."""
+    browser = HTTPConnection("127.0.0.1", site.hub.port(f"oa/{interface}"), timeout=30)
+    try:
+        browser.request("GET", f"/apps/oa/sso/{path}?{urlencode(query, doseq=True)}")
+        answer = browser.getresponse()
+        return answer.status, answer.headers.get("Location", "")
+    finally:
+        browser.close()
+
+
+def test_an_application_changes_a_code_for_a_token(site: Site) -> None:
+    code = {"grantType": "authorization_code", "clientId": "c1", "code": "k1", "redirectUri": "https://oa.example/cb"}
+    answer = site.from_app("sso_token_issue", "sso/token", {"requestId": "s5", **code})
+    assert answer["data"] == {"accessToken": "good", "tokenType": "Bearer", "expiresIn": 3600}
+    assert site.world.said("/identity/sso/token")[-1] == {"requestId": "s5", "application": "oa", **code}
+    assert (
+        site.from_app("sso_token_issue", "sso/token", {"requestId": "s6", **code, "clientSecret": "x"})["code"] == 422
+    )
+    del code["code"]
+    assert site.from_app("sso_token_issue", "sso/token", {"requestId": "s7", **code})["code"] == 422
 
 
 def test_an_application_tells_of_logins_and_todo_items(site: Site) -> None:
@@ -360,10 +485,17 @@ PATIENT = {"name": "张三", "idType": "01", "idNumber": "11010119900101001X"}
     [
         ("cloud_imaging", "exams/history", "imaging.history_query", {"patient": PATIENT, "from": "2025-01-01"}),
         ("cloud_imaging", "exams/report", "imaging.report_query", {"examId": "E1"}),
+        ("cloud_imaging", "images/view", "imaging.view", {"examId": "E1"}),
+        ("cloud_imaging", "images/authorisations", "imaging.authorisation", {"patient": PATIENT, "way": "scan", "scanCode": "Q1"}),
+        ("cloud_imaging", "referral/results", "imaging.referral_query", {"patient": PATIENT, "referralNumber": "Z1"}),
         ("cloud_imaging", "images/download", "imaging.download", {"examId": "E1", "validHours": 24, "password": "8s3k", "format": "dicom"}),
         ("cloud_imaging", "images/share", "imaging.share", {"examId": "E1", "validHours": 24, "password": "8s3k"}),
         ("phip", "referral/history", "referral.history_query", {"patient": PATIENT, "kinds": ["record"]}),
         ("phip", "referral/visit", "referral.visit_query", {"visitNumber": "V1"}),
+        ("phip", "referral/record", "referral.record_query", {"visitNumber": "V1", "toOrganization": "320101"}),
+        ("phip", "laboratory/reports", "laboratory.report_query", {"patient": PATIENT, "reportType": "生化", "page": 1, "size": 20}),
+        ("usc_gov_service_fertility_registration", "dictionaries", "fertility.dictionary_query", {"dictionary": "kinship"}),
+        ("usc_gov_service_fertility_registration", "progress", "fertility.progress_query", {"name": "张三", "idNumber": PATIENT["idNumber"]}),
         ("phip_hr", "qualification", "personnel.qualification_query", {"role": "doctor", "name": "张三", "idNumber": PATIENT["idNumber"]}),
         ("oa", "approval/result", "approval.result_query", {"caseNumber": "B1"}),
     ],
@@ -377,6 +509,46 @@ def test_what_only_some_applications_are_asked(
     wrong = {**body, "examId": ""} if "examId" in body else dict.fromkeys(body, "")
     assert site.post("ask", {"requestId": f"wrong-{kind}", "kind": kind, **wrong})[0] >= 400
     assert len([one for one in site.world.said(f"/apps/{app}/{path}") if one["requestId"].startswith("wrong")]) == 0
+
+
+def test_codes_of_regions_are_asked_by_kind(site: Site) -> None:
+    asked = {"requestId": "g1", "kind": "fertility.region_query", "regionKind": "registered", "parentCode": "3201"}
+    assert site.post("ask", asked)[0] == 200
+    found = site.world.said("/apps/usc_gov_service_fertility_registration/regions")[-1]
+    assert found == {"requestId": "g1", "kind": "registered", "parentCode": "3201"}
+    assert site.post("ask", {**asked, "requestId": "g2", "regionKind": "moon"})[0] >= 400
+
+
+def test_a_case_goes_to_office_automation_and_its_result_comes_back(site: Site) -> None:
+    case = {"eventId": "a1", "caseNumber": "B7", "title": "许可", "department": "综合处", "submittedAt": TIME}
+    assert site.from_app("oa_sync_out", "approval/cases", case, app="usc_gov_service")["code"] == 0
+    assert told(site, "/apps/oa/approval/cases", "a1") == case
+    asked = {"requestId": "a2", "caseNumber": "B7"}
+    answer = site.from_app("oa_result", "approval/result", asked, app="usc_gov_service")
+    assert (answer["code"], answer["data"]) == (0, {"asked": "/apps/oa/approval/result"})
+    site.world.fail["/apps/oa/approval/result"] = [404]
+    answer = site.from_app("oa_result", "approval/result", {**asked, "requestId": "a3"}, app="usc_gov_service")
+    assert answer == {"code": 404, "message": "测试"}
+
+
+def test_an_expert_answers_and_is_reminded(site: Site) -> None:
+    answer = {"planNumber": "J1", "expertNumber": "X1", "answer": "refuse", "at": TIME}
+    assert site.post("tell", {"kind": "expert.answer", "eventId": "k1", **answer})[0] == 202
+    assert told(site, "/apps/usc_review_expert/experts/answers", "k1") == {"eventId": "k1", **answer}
+    sms = {"number": "s1", "step": "remind", "planNumber": "J1", "reviewName": "虚构评审", "phone": "13800000001"}
+    assert site.from_app("sms", "sms", {**sms, "text": "请确认"}, app="usc_review_expert")["code"] == 0
+    assert site.from_app("sms", "sms", sms, app="usc_review_expert")["code"] == 422  # neither template nor text
+    assert site.hub.call("GET", "/api/v1/messages?type=sms.notice").json["messages"]
+
+
+def test_a_notice_an_application_pushes_is_told_at_once(site: Site) -> None:
+    notice = {**example("reminder"), "id": "N9"}
+    for _ in range(2):
+        answer = site.from_app("notice_received", "notices", notice, app="blood_center")
+        assert answer["code"] == 0
+    site.hub.settled()
+    found = [body for body in site.world.said("/portal/notices") if body["id"] == "N9"]
+    assert found == [{"application": "blood_center", **notice}]
 
 
 def test_what_only_some_applications_are_told_stays_in_order(site: Site) -> None:
@@ -407,7 +579,7 @@ def test_what_only_some_applications_are_told_stays_in_order(site: Site) -> None
 
 def test_probes(site: Site) -> None:
     rows = site.hub.call("POST", "/api/v1/probe", {"place": "oa"}).json["probes"]
-    assert len(rows) == 28  # with the two of its own
+    assert len(rows) == 32  # with the two of its own
     assert all(row["ok"] for row in rows), [row for row in rows if not row["ok"]]
 
 

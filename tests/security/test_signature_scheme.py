@@ -210,9 +210,24 @@ def test_replies_are_signed_with_the_hubs_own_key_and_checked_with_the_others() 
         checker.open_reply(answer)
 
 
+def test_a_reply_is_good_for_the_call_it_answers_only() -> None:
+    private = provider().sm2_generate()
+    reply = {"text": "{asked.X-Nonce}\n{body}", "at": {"header": "X-Reply-Sign"}, "encoding": "hex"}
+    shared = {"algorithm": "sm2", "at": {"header": "X-Sign"}, "reply": reply}
+    answer = Wire(b"{}", status=200, asked={"x-nonce": "n1"})
+    scheme(**shared, private=private.secret().hex()).seal_reply(answer)
+    checker = scheme(**shared, public=private.public.point.hex())
+    checker.open_reply(answer)
+    for other in ({"x-nonce": "n2"}, {}):
+        answer.asked = other
+        with pytest.raises(Refused):
+            checker.open_reply(answer)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (PLAIN | {"text": "{asked.X-Nonce}{secret}"}, "belongs to reply.text"),
         ({"at": {"header": "X"}, "text": "{nobody}", "secret": "s"}, "unknown name {nobody}"),
         ({"at": {"header": "X"}, "text": "{body|rot13}", "secret": "s"}, "unknown filter 'rot13'"),
         ({"at": {"header": "X"}, "text": "{body", "secret": "s"}, "a lone {"),

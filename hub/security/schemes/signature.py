@@ -168,6 +168,12 @@ class SignatureOptions(KeyOptions, Signed):
     key_id: Place | None = Field(None, description="keys: caller: where the call names its credential")
 
     @model_validator(mode="after")
+    def _only_replies_answer(self) -> Self:
+        if any(name.startswith("asked.") for name in self.names()):
+            raise ValueError("asked.NAME is of the request that a reply answers: it belongs to reply.text")
+        return self
+
+    @model_validator(mode="after")
     def _keys_of_callers(self) -> Self:
         if (self.keys == "caller") != (self.key_id is not None):
             raise ValueError("keys: caller and key_id belong together")
