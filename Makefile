@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Compiled once: the tests start hundreds of hubs.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: audit demo test lint bench chaos handbook clean
+.PHONY: audit demo test fuzz lint bench chaos handbook clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -17,6 +19,9 @@ demo: $(STAMP) ## the main job on the embedded default; KEEP=1 leaves the hub ru
 
 test: $(STAMP) lint ## everything that needs no server
 	@$(PY) -m pytest -n auto --dist loadgroup
+
+fuzz: $(STAMP) ## every test again, with other random input each time
+	@$(PY) -m pytest -n auto --dist loadgroup --hypothesis-profile=search
 
 lint: $(STAMP)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -72,6 +72,11 @@ class Document:
         self._raw = raw
         self._lines: dict[tuple[str | int, ...], int] | None = None
 
+    @property
+    def raw(self) -> bytes:
+        """What ``data`` was read from: the file may be another by now."""
+        return self._raw
+
     def line(self, path: KeyPath) -> int:
         """The line, from 1, of a key or list item; of its nearest parent when it isn't there itself."""
         if self._lines is None:

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ import yaml
 from hub.audit import verify
 from hub.store.merged import open_reader
 from tests.chaos.sink import CheckingSink
+from tests.ports import free_port
 
 __all__ = ["EAGER", "REPOSITORY", "HubProcess", "Said", "Site", "free_port", "until"]
 
@@ -102,16 +101,6 @@ fields:
   sex: PID-8
   ward: PV1-3.1
 """
-
-
-def free_port() -> int:
-    """A port of this machine that is free and that no outgoing connection is given by chance."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.SystemRandom().randrange(10_000, low)
-        with socket.socket() as tried, contextlib.suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            return port
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "the condition") -> None:

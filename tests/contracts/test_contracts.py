@@ -16,8 +16,7 @@ from hub.verify.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = sorted(file.parent.name for file in (ROOT / "plugins").glob("*/*/plugin.yaml"))
-#: One process makes the run and looks at all of it.
-pytestmark = [pytest.mark.xdist_group("contracts"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize("check", [check.id for check in CHECKS])

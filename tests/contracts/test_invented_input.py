@@ -22,6 +22,7 @@ from hub.message import Direction, Outcome
 from hub.simulator import Simulator
 from hub.store.base import CallQuery
 from hub.verify import samples
+from hub.verify.declared import declared
 from hub.verify.rig import Party, Rig
 from hub.verify.site import Subject, VerifySite, open_site
 from tests.contracts.odd import odd_bytes, odd_trees
@@ -35,7 +36,7 @@ CALLS, MAPPED = 8, 60
 AT_ONCE = 24
 TAKEN = {Outcome.OK, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.REFUSED}
 SCHEMES = frozenset(("mllp", "tcp", "astm", "dicom"))
-pytestmark = [pytest.mark.xdist_group("contracts"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 class Found:
@@ -65,7 +66,8 @@ def found(request: pytest.FixtureRequest) -> dict[str, Found]:
     site = open_site(CONFIG)
     results: dict[str, Found] = defaultdict(Found)
     for start in range(0, len(names), AT_ONCE):
-        subjects = [site.subject(name) for name in names[start : start + AT_ONCE]]
+        plugins = [site.registry.plugins[name] for name in names[start : start + AT_ONCE]]
+        subjects = [Subject(plugin, declared(plugin, [])) for plugin in plugins]
         for subject in subjects:
             _mapped(site, subject, results[subject.id])
         with tempfile.TemporaryDirectory(prefix="tongqu-odd-") as folder:

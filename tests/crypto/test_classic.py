@@ -131,6 +131,20 @@ def test_rsa_keys() -> None:
         classic.load_rsa_private(sealed, "other")
 
 
+def test_a_key_whose_parts_do_not_belong_together_is_refused_every_time() -> None:
+    """Also after sound ones were loaded, which are tested once."""
+    numbers = KEY.private_numbers()
+    for change in ({"d": numbers.d + 2}, {"dmp1": numbers.dmp1 + 2}, {"iqmp": numbers.iqmp + 1}):
+        parts = {part: getattr(numbers, part) for part in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
+        bad = rsa.RSAPrivateNumbers(**{**parts, **change}, public_numbers=numbers.public_numbers)
+        key = bad.private_key(unsafe_skip_rsa_key_validation=True)
+        source = key.private_bytes(DER, serialization.PrivateFormat.PKCS8, PLAIN)
+        for _ in range(2):
+            with pytest.raises(KeyFormatError):
+                classic.load_rsa_private(source)
+            assert classic.load_rsa_private(KEY.private_bytes(DER, serialization.PrivateFormat.PKCS8, PLAIN))
+
+
 def test_comparison() -> None:
     assert classic.same("口令", "口令".encode())
     assert not classic.same("a", "b")

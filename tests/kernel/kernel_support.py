@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from hub.audit import verify
@@ -19,7 +21,7 @@ from hub.store.base import CallQuery, DeliveryQuery, LedgerReport
 from hub.store.merged import open_reader
 from tests.kernel.wire import DEADLINE, Peer, Wire, wire
 
-__all__ = ["FAST_RETRY", "Hub", "Site", "until"]
+__all__ = ["FAST_RETRY", "Hub", "Site", "in_time", "until"]
 
 #: Retries as the tests want them: the number that is usual, pauses that don't cost time.
 FAST_RETRY = {"attempts": 3, "interval": "20ms"}
@@ -70,6 +72,20 @@ async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
         await asyncio.sleep(0.005)
+
+
+async def in_time(work: Coroutine[Any, Any, object], seconds: float) -> None:
+    """Await what must not take longer; otherwise fails with what each task of the loop waits for."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        told = io.StringIO()
+        for task in asyncio.all_tasks():
+            task.print_stack(file=told)
+        pytest.fail(f"not done within {seconds:g} s:\n{told.getvalue()}")
 
 
 class Site:
@@ -162,7 +178,7 @@ class Hub:
     async def stop(self, grace: float = 5.0) -> None:
         if self.running:
             self.running = False
-            await self.node.stop(grace)
+            await in_time(self.node.stop(grace), grace + DEADLINE)
 
     async def restart(self, grace: float = 0.0) -> None:
         """Stop and start again with what the files say now."""

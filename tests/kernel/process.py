@@ -191,7 +191,7 @@ class HubProcess:
         self.config = config
         self.data = config.parent.parent / "var"
         self._log = (config.parent / "run.log").open("ab")
-        environment = {**os.environ, "TONGQU_LANG": "en", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "TONGQU_LANG": "en", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", "run", "--config", str(config), *arguments],
             stdout=subprocess.PIPE,
@@ -270,14 +270,17 @@ class HubProcess:
         return self._end()
 
     def _end(self) -> int:
+        late = False
         try:
             status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            late = True
+            self._process.send_signal(signal.SIGABRT)  # it writes what its threads are doing
             status = self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
+        assert not late, f"the hub did not stop: {(self.config.parent / 'run.log').read_text()[-8000:]}"
         return status
 
     def __enter__(self) -> HubProcess:

@@ -244,7 +244,7 @@ async def test_warn_never_waits_for_slow_checks(site: Site, start: StartHub, tmp
 @pytest.mark.parametrize("order", ["hang", "die", "raise"])
 async def test_a_check_that_fails_is_told_and_stops_nothing(site: Site, start: StartHub, order: str) -> None:
     checked(site, "warn", standard=True)
-    site.config["validation"] = {"timeout": "300ms"}
+    site.config["validation"] = {"timeout": "2s"}
     hub = await start(site)
     broken = await hub.wire.submit("his/in", {**GOOD, "check": order})
     record = await marked(hub, broken.message_id)
@@ -259,7 +259,7 @@ async def test_a_check_that_fails_is_told_and_stops_nothing(site: Site, start: S
 @pytest.mark.usefixtures("slow")
 async def test_strict_lets_nothing_through_that_nobody_looked_at(site: Site, start: StartHub) -> None:
     checked(site, standard=True)
-    site.config["validation"] = {"timeout": "300ms"}
+    site.config["validation"] = {"timeout": "2s"}
     hub = await start(site)
     receipt = await hub.wire.submit("his/in", {**GOOD, "check": "hang"})
     assert not receipt.accepted

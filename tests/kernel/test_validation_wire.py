@@ -147,7 +147,7 @@ def test_strict_and_warn_over_mllp(file: Path, sink: Sink) -> None:
         assert sink.numbers() == ["2", "4", *(str(n) for n in range(10, 30) if n % 3)]
         for sender in (east, west):
             sender.close()
-        figures = quality(hub, "east")
+        figures = wait_for(lambda: (now := quality(hub, "east")).get("messages") == 24 and now, "figures of all")
         assert (figures["messages"], figures["refused"], figures["marked"]) == (24, 8, 2)
         assert figures["rules"][0] == {"rule": "patient_number", "messages": 8}
         metrics = hub.call("GET", "/metrics").body.decode()
@@ -182,7 +182,7 @@ def test_reports_outlive_a_kill_and_changed_rules_take_effect(file: Path) -> Non
         hub.kill()
         sender.close()
     with HubProcess(file) as hub:
-        assert quality(hub, "west")["marked"] == 1
+        wait_for(lambda: quality(hub, "west").get("marked") == 1, "the mark")
         sender = Sender(hub.port("west/adt"))
         assert len(sender.ask(adt("2", sex="X"))) == 3
         rules.write_text(_RULES.replace("[M, F]", "[M, F, X]"), encoding="utf-8")
@@ -222,7 +222,8 @@ def test_the_standards_own_check_and_two_workers(file: Path, sink: Sink) -> None
         assert answer[1].startswith("MSA|AR|2|")
         assert len(answer) == 2 + row["validation"]["errors"] + row["validation"]["warnings"]
         west.close()
-        assert [quality(hub, place)["messages"] for place in ("east", "west")] == [1, 1]
+        both = ("east", "west")
+        wait_for(lambda: [quality(hub, place).get("messages") for place in both] == [1, 1], "figures of both workers")
         order = {"ids": [row["message_id"]]}
         assert hub.call("POST", "/api/v1/quality/rerun", order).json["checked"] == 1
         assert hub.call("POST", "/api/v1/quality/rerun", {**order, "missing": True}).json["skipped"] == 1

@@ -27,6 +27,7 @@ class PostgreSql(Server):
 
     def command(self) -> Sequence[str]:
         options = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}"]
+        options.append("dynamic_shared_memory_type=mmap")  # in its folder, where it goes with it when it is killed
         return [need("postgres", self.package), "-D", "data", *(part for o in options for part in ("-c", o))]
 
     def ready(self) -> bool:

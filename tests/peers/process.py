@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from types import ModuleType
 from typing import ClassVar
 
 import pytest
+
+from tests.ports import free_port
 
 __all__ = ["Server", "free_port", "need", "need_module", "port_open", "until"]
 
@@ -39,7 +42,10 @@ _SYSTEM_FOLDERS = (
 
 def need(program: str, package: str) -> str:
     """The path of a program; skips, or fails where peers are required, with the command that installs it."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), *_SYSTEM_FOLDERS])
+    # Not what a Python package installs under the same name: pynetdicom has a storescu of its own.
+    own = Path(sys.executable).parent
+    folders = [one for one in os.environ.get("PATH", "").split(os.pathsep) if one and Path(one) != own]
+    path = os.pathsep.join([*folders, *_SYSTEM_FOLDERS])
     found = shutil.which(program, path=path)
     if found is None:
         text = f"{program} is missing: apt-get install --no-install-recommends {package}"
@@ -58,13 +64,6 @@ def need_module(name: str, package: str) -> ModuleType:
         if os.environ.get(REQUIRED) == "required":
             raise
         pytest.skip(text, allow_module_level=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def port_open(port: int) -> bool:

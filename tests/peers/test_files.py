@@ -241,8 +241,8 @@ async def test_absent_and_back(place: Place) -> None:
 
 @ALL
 async def test_a_server_that_hangs_is_given_up(place: Place) -> None:
-    out = place.sender(timeout="500ms", connect_timeout="500ms")
-    receiver = place.receiver(Kept(), timeout="500ms", connect_timeout="500ms")
+    out = place.sender(timeout="2s", connect_timeout="2s")
+    receiver = place.receiver(Kept(), timeout="2s", connect_timeout="2s")
     assert (await out.send(outgoing(b"1", "A"))).ok
     place.server.pause()
     try:

@@ -175,7 +175,7 @@ async def test_wrong_credentials_and_certificates(server: Dovecot, tmp_path: Pat
 async def test_absent_and_hanging(server: Dovecot) -> None:
     expected = fill(server, range(3))
     intake = Inbox()
-    reader = receiver(intake, **options(server, connect_timeout="300ms", timeout="300ms", page=1))
+    reader = receiver(intake, **options(server, connect_timeout="2s", timeout="2s", page=1))
     server.pause()
     with pytest.raises(UnreachableError):
         await run(reader)

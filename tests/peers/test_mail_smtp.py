@@ -117,7 +117,7 @@ async def test_wrong_credentials_and_certificates(
 
 
 async def test_a_server_that_hangs(aiosmtpd: AioSmtpd, make: Make) -> None:
-    out = make(connect_timeout="300ms")
+    out = make(connect_timeout="2s")
     assert (await out.send(mail())).ok
     aiosmtpd.pause()
     with pytest.raises(TransientError) as caught:

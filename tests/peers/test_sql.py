@@ -496,7 +496,7 @@ async def test_a_server_that_hangs_is_given_up_and_found_again(server: PostgreSq
         await until(lambda: not one.status()["busy"])
         assert (await one.send(outgoing({"id": 3, "name": "c"}))).ok
     intake = Kept()
-    options: dict[str, Any] = {"database": at(server, statement_timeout="0.2s", connect_timeout="1s"), "table": table}
+    options: dict[str, Any] = {"database": at(server, statement_timeout="2s", connect_timeout="2s"), "table": table}
     async with Reader(intake, **options, read=BY_TIME) as reader:
         await reader.run()
         with hanging(server), pytest.raises((TransientError, UnreachableError)):

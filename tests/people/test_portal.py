@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from hub.people.errors import LoginRefused
 from hub.people.oidc import OidcFlow
 from tests.people.cas_server import CasServer
 from tests.people.conftest import Answer, Client, OpenPlace, Place
+from tests.ports import free_port
 
 NAVIGATE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
 CLAIMS = {"sub": "zhang", "name": "张三", "email": "z@example.org", "groups": ["ops", "other"]}
@@ -35,9 +35,7 @@ CLAIMS = {"sub": "zhang", "name": "张三", "email": "z@example.org", "groups": 
 def provider() -> Iterator[str]:
     if importlib.util.find_spec("oidc_provider_mock") is None:
         pytest.skip("oidc-provider-mock is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-W",
