@@ -23,7 +23,7 @@ from adapters.amqp1.publishing import Publishing  # noqa: E402
 from hub.api import PermanentError, TransientError, UnreachableError  # noqa: E402
 from tests.adapters.certificates import Authority  # noqa: E402
 from tests.peers.amqp091 import Other  # noqa: E402
-from tests.peers.mq_support import MemoryIntake, insist, outgoing, receiving, sending, until  # noqa: E402
+from tests.peers.mq_support import DEADLINE, MemoryIntake, insist, outgoing, receiving, sending, until  # noqa: E402
 from tests.peers.proxy import Proxy  # noqa: E402
 from tests.peers.queues import RabbitMq  # noqa: E402
 
@@ -181,6 +181,23 @@ async def test_stop_waits_for_commits_under_way(rabbitmq: RabbitMq, other: Other
         intake.finish()
         await stopping
     assert other.count(queue) == 0
+
+
+async def test_what_is_committed_is_settled_before_the_connection_ends(
+    rabbitmq: RabbitMq, other: Other, queue: str
+) -> None:
+    """The broker settles one message after the other: what is left when it reads the close, it would deliver again."""
+    count = 3000
+    intake = MemoryIntake()
+    intake.at_once = False
+    other.put(queue, *(b"%d" % number for number in range(count)))
+    async with receiving(ADAPTER, intake, **broker(rabbitmq), source=node(queue), prefetch=count) as receiver:
+        await until(lambda: len(intake.waiting) == count)
+        stopping = asyncio.create_task(receiver.stop(DEADLINE))
+        await asyncio.sleep(0)
+        intake.finish()
+        await stopping
+    assert other.get(queue) is None
 
 
 async def test_refused_goes_where_the_contract_says(rabbitmq: RabbitMq, other: Other) -> None:
