@@ -30,6 +30,8 @@ _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 #: Between looks whether the cluster is back.
 _AGAIN_S = 0.25
+#: Pages held beyond which nothing is read, whatever their size.
+_MOST_PAGES = 64
 
 
 @dataclass(slots=True)
@@ -40,13 +42,14 @@ class Page:
     partition: int
     epoch: int  # of the assignment it was read under
     messages: list[Message]
-    size: int  # bytes
+    size: int  # bytes, keys and headers included
 
 
 class Owner(Protocol):
     """What the thread tells; everything is called on the event loop."""
 
-    def page(self, page: Page) -> None: ...
+    def page(self, page: Page) -> None:
+        """Each page is released once: :meth:`Reader.release`."""
 
     def state(self, error: SendError | None) -> None:
         """The cluster answers (None), or why it does not."""
@@ -61,7 +64,7 @@ class Owner(Protocol):
 
 
 class Reader:
-    """One member of the group; ``room`` says how many bytes the owner holds."""
+    """One member of the group. What it has read counts as held from then on, however late the event loop looks at it."""
 
     def __init__(self, options: KafkaListen, place: str, owner: Owner) -> None:
         self._options, self._place, self._owner = options, place, owner
@@ -69,6 +72,8 @@ class Reader:
         self._stop = threading.Event()
         self._room = threading.Event()
         self._room.set()
+        self._counting = threading.Lock()
+        self._held = self._pages = 0  # read, and not released yet
         self._epoch = 0
         self._holding = False
         self._stored: deque[tuple[str, int, int]] = deque()
@@ -87,12 +92,14 @@ class Reader:
         self._room.set()
         await asyncio.to_thread(self._thread.join)
 
-    def full(self, full: bool) -> None:
-        """Nothing more is read while it is full."""
-        if full and not self._stop.is_set():
-            self._room.clear()
-        else:
-            self._room.set()
+    def release(self, page: Page) -> None:
+        """The page is taken, or void."""
+        self._hold_more(-page.size, -1)
+
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        return self._held
 
     def store(self, topic: str, partition: int, offset: int) -> None:
         """The group may know that everything before ``offset`` is taken; it is told within a second."""
@@ -179,9 +186,21 @@ class Reader:
             if page is None:
                 page = pages[place] = Page(*place, self._epoch, [], 0)
             page.messages.append(message)
-            page.size += len(message)
+            page.size += _weight(message)
         for page in pages.values():
+            self._hold_more(page.size, 1)
             self._loop.call_soon_threadsafe(self._owner.page, page)
+
+    def _hold_more(self, size: int, pages: int) -> None:
+        """Nothing more is read while it is full."""
+        with self._counting:
+            self._held += size
+            self._pages += pages
+            full = self._held >= self._options.max_buffered or self._pages >= _MOST_PAGES
+            if full and not self._stop.is_set():
+                self._room.clear()
+            else:
+                self._room.set()
 
     def _hold(self, consumer: Consumer) -> None:
         """Stay a member without reading: librdkafka drops what it has fetched ahead and fetches it again afterwards."""
@@ -228,3 +247,11 @@ class Reader:
 
     def _ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_REBALANCE_S)
+
+
+def _weight(message: Message) -> int:
+    key, headers = message.key(), message.headers()
+    size = len(message) + (len(key) if key else 0)
+    for name, value in headers or ():
+        size += len(name) + (len(value) if value else 0)
+    return size

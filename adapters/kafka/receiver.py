@@ -32,8 +32,6 @@ _LONGEST_PAUSE_S = 5.0
 _AGAIN_S = 2.0
 #: Longest wait until a dead letter is on its topic.
 _PARK_S = 15.0
-#: Pages held beyond which nothing is read, whatever their size.
-_MOST_PAGES = 64
 
 
 class _Void(Exception):
@@ -63,7 +61,6 @@ class KafkaReceiver(Receiver):
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._stopping = asyncio.Event()
         self._epoch = 0
-        self._held = self._pages = 0
         self._connected = False
         self._error: SendError | None = None
         self._taken = self._duplicates = self._refused = self._assigned = 0
@@ -104,7 +101,7 @@ class KafkaReceiver(Receiver):
             "connected": self._connected,
             "error": mask_text(self._error.text) if self._error is not None else "",
             "partitions": self._assigned,
-            "held_bytes": self._held,
+            "held_bytes": self._reader.held if self._reader is not None else 0,
             "taken": self._taken,
             "duplicates": self._duplicates,
             "refused": self._refused,
@@ -126,13 +123,13 @@ class KafkaReceiver(Receiver):
 
     def page(self, page: Page) -> None:
         if page.epoch != self._epoch or self._stopping.is_set():
+            self._release(page)
             return
         place = (page.topic, page.partition)
         partition = self._partitions.get(place)
         if partition is None:
             partition = self._partitions[place] = _Partition()
         partition.pages.append(page)
-        self._hold(page.size, 1)
         if partition.task is None or partition.task.done():
             partition.task = asyncio.create_task(self._work(partition), name=f"kafka {self._bound.place}")
 
@@ -176,15 +173,13 @@ class KafkaReceiver(Receiver):
         """Of the mark; a topic has no slash in its name."""
         return f"{self._options.group}/{topic}/{partition}"
 
-    def _hold(self, size: int, pages: int) -> None:
-        self._held += size
-        self._pages += pages
+    def _release(self, page: Page) -> None:
         if self._reader is not None:
-            self._reader.full(self._held >= self._options.max_buffered or self._pages >= _MOST_PAGES)
+            self._reader.release(page)
 
     def _void(self, partition: _Partition) -> None:
         while partition.pages:
-            self._hold(-partition.pages.popleft().size, -1)
+            self._release(partition.pages.popleft())
 
     def _drop(self) -> None:
         for partition in self._partitions.values():
@@ -210,8 +205,7 @@ class KafkaReceiver(Receiver):
                     await self._pause(_AGAIN_S)
                 continue
             if partition.pages and partition.pages[0] is page:
-                partition.pages.popleft()
-                self._hold(-page.size, -1)
+                self._release(partition.pages.popleft())
 
     async def _take(self, partition: _Partition, page: Page) -> None:
         if page.epoch != self._epoch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class CheckLibrary:
             problems.append(origin.problem(text, ("validate", "min_score"), remedy=remedy))
         if any(problem.severity == "error" for problem in problems[before:]):
             return None
+        if not validators and len(problems) > before:
+            return None  # told already
         if not validators:
             text = t(
                 f"nothing is checked: the format {codec.name} has no check of its own",
@@ -113,6 +115,9 @@ class CheckLibrary:
             problems += [_placed(problem, origin, path) for problem in wrong]
         if _standard(rule):
             made, wrong = load(self._folders, codec.name, contract.format, standard=True)
+            if rule.mode == "warn":
+                # What refuses nothing must not keep a system from running where the library is missing.
+                wrong = [replace(problem, severity="warning") for problem in wrong]
             if not made and not wrong and rule.standard:
                 text = t(f"the format {codec.name} has no check of its own", f"格式 {codec.name} 没有自带校验")
                 remedy = t("remove standard:, or name a schema:", "请删除 standard:，或写明 schema:")

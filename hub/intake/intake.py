@@ -40,6 +40,7 @@ from hub.intake.source import (
     Refused,
     Source,
     as_text,
+    check_names,
     params_text,
     stopping,
     too_large,
@@ -197,21 +198,9 @@ class Intake:
             else:
                 tree, message_type, own_control, check = read
             context = Context(settings=source.settings, message=None, now_us=started, variables=params or {})
-            if source.type_of is not None:
-                message_type = as_text(source.type_of(tree, context)) or message_type
-            if source.control_of is not None:
-                control_id = as_text(source.control_of(tree, context)) or control_id
-            else:
-                control_id = own_control or control_id
-            keys = source.extract(tree, context) if source.extract is not None else {}
-            if len(message_type) > KEY_LENGTH or len(control_id) > KEY_LENGTH:
-                raise HubError(
-                    t(
-                        f"message type or control id longer than {KEY_LENGTH} characters",
-                        f"消息类型或控制号超过 {KEY_LENGTH} 个字符",
-                    ),
-                    code="intake.envelope",
-                )
+            message_type, control_id = source.names(tree, context, message_type, own_control, control_id)
+            keys = source.keys_of(tree, context)
+            check_names(message_type, control_id)
             if source.callers is not None and params and "caller" in params:
                 source.callers.check_type(params["caller"], message_type)
             message = Message(

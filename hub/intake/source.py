@@ -12,7 +12,7 @@ from hub.api import Bound, Receipt
 from hub.contract import IntakeConfig
 from hub.errors import HubError, StoreBusy
 from hub.i18n import t
-from hub.mapping import compile_expression, compile_extract
+from hub.mapping import Context, compile_expression, compile_extract
 from hub.masking import Confidential, mask
 from hub.message import CallRecord, CheckRecord, Delivery, Message
 from hub.metrics import InboundStats
@@ -36,6 +36,7 @@ __all__ = [
     "Source",
     "TooLarge",
     "as_text",
+    "check_names",
     "params_text",
     "read",
     "stopping",
@@ -142,6 +143,19 @@ class Source:
         #: Messages with more bytes than this are checked after their commit.
         self.later = (1 << 62) if checks is None or checks.strict else -1 if slow else CHECK_OFF_LOOP_BYTES
 
+    def names(self, tree: Any, context: Context, kind: str, own_control: str, control_id: str) -> tuple[str, str]:
+        """Type and control id of a message: the contract's expressions go before those its format has (``kind``, ``own_control``),
+        and these before the control id of the transport."""
+        if self.type_of is not None:
+            kind = as_text(self.type_of(tree, context)) or kind
+        if self.control_of is not None:
+            return kind, as_text(self.control_of(tree, context)) or control_id
+        return kind, own_control or control_id
+
+    def keys_of(self, tree: Any, context: Context) -> dict[str, str]:
+        """The business keys of a message, in plain and at full length."""
+        return self.extract(tree, context) if self.extract is not None else {}
+
     def take_answers(self, rule: AnswerRule) -> None:
         """From now on; where it has to be known before the commit what is answered, messages wait for that in line."""
         self.answers = rule
@@ -156,6 +170,18 @@ def read(source: Source, raw: bytes) -> Read:
         return tree, *source.codec.envelope(tree), None
     except Exception as error:
         return error
+
+
+def check_names(message_type: str, control_id: str) -> None:
+    """Raises :class:`HubError` for what is too long to be stored."""
+    if len(message_type) > KEY_LENGTH or len(control_id) > KEY_LENGTH:
+        raise HubError(
+            t(
+                f"message type or control id longer than {KEY_LENGTH} characters",
+                f"消息类型或控制号超过 {KEY_LENGTH} 个字符",
+            ),
+            code="intake.envelope",
+        )
 
 
 def stopping() -> StoreBusy:

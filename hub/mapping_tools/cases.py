@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -15,7 +16,21 @@ from hub.mapping_tools.workbench import MAX_INPUT, Circumstances, instant, messa
 from hub.validation import validate
 from hub.yaml_source import Document, load
 
-__all__ = ["DEFAULT_NOW", "Case", "Given", "TestFile", "load_tests"]
+__all__ = [
+    "DEFAULT_NOW",
+    "Case",
+    "Given",
+    "MessageFacts",
+    "TestFile",
+    "Time",
+    "load_tests",
+    "names_once",
+    "one_input",
+    "read_beside",
+    "read_cases",
+]
+
+M = TypeVar("M", bound=Model)
 
 #: The time of a test that names none: tests must not depend on the clock.
 DEFAULT_NOW = "2026-01-15T09:30:00+08:00"
@@ -147,50 +162,37 @@ class TestFile:
 
     def read(self, name: str) -> bytes:
         """A file named by a case, relative to this one; raises :class:`HubError`."""
-        path = self.file.parent / name
-        try:
-            with path.open("rb") as stream:
-                raw = stream.read(MAX_INPUT + 1)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise HubError(
-                t(f"{name} can't be read: {reason}", f"无法读取 {name}：{reason}"),
-                code="test.file",
-                remedy=t("paths are relative to the file of the tests", "路径相对于测试文件"),
-            ) from None
-        if len(raw) > MAX_INPUT:
-            raise HubError(t(f"{name} is too large", f"{name} 过大"), code="test.file")
-        return raw
+        return read_beside(self.file, name)
+
+
+def read_beside(file: Path, name: str) -> bytes:
+    """What a file of cases names, relative to it; raises :class:`HubError`."""
+    path = file.parent / name
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_INPUT + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise HubError(
+            t(f"{name} can't be read: {reason}", f"无法读取 {name}：{reason}"),
+            code="test.file",
+            remedy=t("paths are relative to the file of the tests", "路径相对于测试文件"),
+        ) from None
+    if len(raw) > MAX_INPUT:
+        raise HubError(t(f"{name} is too large", f"{name} 过大"), code="test.file")
+    return raw
 
 
 def load_tests(file: Path) -> TestFile:
     """Read a file of tests. Never raises: what is wrong is in ``problems``, with line, key and remedy."""
     found = TestFile(file)
-    try:
-        document = load(file)
-    except ConfigError as error:
-        found.problems = error.problems
+    read = read_cases(file, Tests, found.problems)
+    if read is None:
         return found
-    data = document.data if isinstance(document.data, dict) else None
-    if data is None:
-        found.problems.append(
-            document.problem(
-                t("expected keys and values", "应为键值"), remedy="cases: [{name: …, input: …, output: …}]"
-            )
-        )
-        return found
-    tests = validate(Tests, data, document.place(), found.problems)
-    if tests is None:
-        return found
-    names: set[str] = set()
+    tests, document = read
     for number, case in enumerate(tests.cases):
         _check(case, document, number, found.problems)
-        if case.name in names:
-            text = t(f"{case.name!r} is the name of two cases", f"两个用例同名：{case.name!r}")
-            found.problems.append(
-                document.problem(text, ("cases", number, "name"), remedy=t("rename one", "请改名其一"))
-            )
-        names.add(case.name)
+    names_once([case.name for case in tests.cases], document, found.problems)
     if not found.problems:
         found.defaults = tests.defaults
         found.cases = tests.cases
@@ -198,17 +200,48 @@ def load_tests(file: Path) -> TestFile:
     return found
 
 
+def read_cases(file: Path, model: type[M], problems: list[Problem]) -> tuple[M, Document] | None:
+    """A file of cases; None when it can't be used, ``problems`` then say why."""
+    try:
+        document = load(file)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+    data = document.data if isinstance(document.data, dict) else None
+    if data is None:
+        text = t("expected keys and values", "应为键值")
+        problems.append(document.problem(text, remedy="cases: [{name: …, input: …, output: …}]"))
+        return None
+    found = validate(model, data, document.place(), problems)
+    return None if found is None else (found, document)
+
+
+def names_once(names: Iterable[str], document: Document, problems: list[Problem]) -> None:
+    """Two cases of the same name could not be told apart."""
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        if name in seen:
+            text = t(f"{name!r} is the name of two cases", f"两个用例同名：{name!r}")
+            problems.append(document.problem(text, ("cases", number, "name"), remedy=t("rename one", "请改名其一")))
+        seen.add(name)
+
+
+def one_input(case: Model, document: Document, number: int, problems: list[Problem]) -> None:
+    """A case has its input in it, or in a file of its own."""
+    if ("input" in case.model_fields_set) == ("input_file" in case.model_fields_set):
+        text = t("exactly one of input: and input_file: is needed", "input: 与 input_file: 须恰有其一")
+        remedy = t(
+            "input: is the text or tree itself, input_file: a path", "input: 为文本或数据本身，input_file: 为路径"
+        )
+        problems.append(document.problem(text, ("cases", number), remedy=remedy))
+
+
 def _check(case: Case, document: Document, number: int, problems: list[Problem]) -> None:
     def problem(text: str, key: str, remedy: str) -> None:
         path = ("cases", number, key) if key else ("cases", number)
         problems.append(document.problem(text, path, remedy=remedy))
 
-    if case.says("input") == case.says("input_file"):
-        problem(
-            t("exactly one of input: and input_file: is needed", "input: 与 input_file: 须恰有其一"),
-            "",
-            t("input: is the text or tree itself, input_file: a path", "input: 为文本或数据本身，input_file: 为路径"),
-        )
+    one_input(case, document, number, problems)
     said = [key for key in _EXPECTATIONS if case.says(key)]
     if not said:
         problem(

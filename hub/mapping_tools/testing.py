@@ -22,7 +22,16 @@ from hub.mapping_tools.steps import MISSING, Step, steps_text
 from hub.mapping_tools.workbench import Input, Workbench
 from hub.masking import mask_text
 
-__all__ = ["CaseResult", "Difference", "TestReport", "input_of", "raw_input_of", "run_case", "run_tests"]
+__all__ = [
+    "CaseResult",
+    "Difference",
+    "TestReport",
+    "input_of",
+    "raw_input_of",
+    "run_case",
+    "run_tests",
+    "written_input",
+]
 
 _INDEX = re.compile(r"\[(\d{1,6})\]\.?")
 #: Longest value shown, characters.
@@ -132,13 +141,17 @@ def raw_input_of(bench: Workbench, mapping: CompiledMapping, tests: TestFile, ca
     if case.says("input_file"):
         return tests.read(case.input_file), encoding
     if isinstance(case.input, str):
-        text = case.input
-        if mapping.source_codec == "hl7v2":
-            text = text.strip("\n").replace("\r\n", "\r").replace("\n", "\r") + "\r"
-        # The text is read as it stands here, whatever character set MSH-18 names.
-        encoding = encoding or "utf-8"
-        return _encoded(text, encoding), encoding
+        return written_input(case.input, mapping.source_codec, encoding)
     return bench.codec(mapping.source_codec, options).encode(case.input, encoding=encoding), encoding
+
+
+def written_input(text: str, codec: str, encoding: str) -> tuple[bytes, str]:
+    """A message written as text in a file of cases, as it would be received, and its character set; raises :class:`HubError`."""
+    if codec == "hl7v2":
+        text = text.strip("\n").replace("\r\n", "\r").replace("\n", "\r") + "\r"
+    # The text is read as it stands here, whatever character set MSH-18 names.
+    encoding = encoding or "utf-8"
+    return _encoded(text, encoding), encoding
 
 
 def _encoded(text: str, encoding: str) -> bytes:

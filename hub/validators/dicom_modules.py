@@ -110,6 +110,16 @@ _MPPS_END = _kind(
     "PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedSeriesSequence",
     PerformedSeriesSequence="SeriesInstanceUID ProtocolName;RetrieveAETitle SeriesDescription OperatorsName",
 )
+# What an N-SET in between must have: table F.7.2-1 leaves it to the modality.
+_MPPS_CHANGE = _kind("change of a performed procedure step", "")
+_MPPS_CLASS = "1.2.840.10008.3.1.2.3.3"
+# PS3.4 annex R, table R.3.2-1
+_AVAILABLE = _kind(
+    "instance availability",
+    "StudyInstanceUID ReferencedSeriesSequence",
+    ReferencedSeriesSequence="SeriesInstanceUID ReferencedSOPSequence;",
+)
+_AVAILABLE_CLASS = "1.2.840.10008.5.1.4.33"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 #: By SOP class, behind the root of the storage classes.
 _CLASSES = {
@@ -125,13 +135,15 @@ _CLASSES = {
     "104.1": _PDF,
 }
 #: Every kind there is; the first is for instances of any other class.
-KINDS = (_INSTANCE, *dict.fromkeys(_CLASSES.values()), _WORKLIST, _MPPS, _MPPS_END)
+KINDS = (_INSTANCE, *dict.fromkeys(_CLASSES.values()), _WORKLIST, _MPPS, _MPPS_CHANGE, _MPPS_END, _AVAILABLE)
 
 
 def kind_of(tree: Any) -> Kind | None:
     """The kind of a data set by what is in it; None when nothing tells."""
     sop = tree.get("SOPClassUID")
-    if isinstance(sop, str):
+    if sop == _AVAILABLE_CLASS:
+        return _AVAILABLE
+    if isinstance(sop, str) and sop != _MPPS_CLASS:  # files of messages name the class of what they carry
         return _CLASSES.get(sop.removeprefix(_STORAGE), _INSTANCE) if sop.startswith(_STORAGE) else None
     if tree.get("ScheduledProcedureStepSequence") is not None:
         return _WORKLIST
@@ -139,5 +151,7 @@ def kind_of(tree: Any) -> Kind | None:
     if status is not None:
         if tree.get("ScheduledStepAttributesSequence") is not None or tree.get("PerformedProcedureStepID") is not None:
             return _MPPS
-        return _MPPS_END if status in ("COMPLETED", "DISCONTINUED") else None
+        return _MPPS_END if status in ("COMPLETED", "DISCONTINUED") else _MPPS_CHANGE if sop is not None else None
+    if sop is not None:
+        return _MPPS_CHANGE
     return _INSTANCE if tree.get("SeriesInstanceUID") is not None else None

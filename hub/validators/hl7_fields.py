@@ -149,6 +149,8 @@ class FieldCheck:
     def _code(self, codes: str, value: str, place: str) -> None:
         """Whether a code is in its table; told once for all repetitions, or a hundred results would fill the report."""
         known = table(codes, self._version)
+        if f"{value[:-3]}xxx" in known and value[-3:].isalpha():
+            return  # NNxxx of table 0203: xxx is the country, NNCHN is China's number of a person
         alike = _NUMBERS.sub("", place)
         if known and value not in known and alike not in self._codes_told:
             self._codes_told.add(alike)

@@ -134,7 +134,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "replay", "gold", "replay set", "重放集",
-        "messages kept with what was sent for them still give the same", "留存报文重放结果一致",
+        "messages kept with what became of them still give the same", "留存报文重放结果一致",
     ),
     Check(
         "benchmark", "platinum", "benchmark", "基准",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from hub.errors import Problem
 from hub.i18n import t
 from hub.mapping_tools.cases import load_tests
 from hub.mapping_tools.testing import run_case
+from hub.validation import did_you_mean
 from hub.verify.declared import FILE
 from hub.verify.model import Result, Status
 from hub.verify.proving import Proven
@@ -54,7 +57,8 @@ class Evidence:
         return Result(check, proven.status, name, proven.why, seconds=proven.seconds)
 
     def _replay(self) -> list[Result]:
-        """``replay/INTERFACE.yaml``, written like the tests of a mapping: kept messages and what was sent for them.
+        """``replay/INTERFACE.yaml``, written like the tests of a mapping: kept messages and what was sent for them,
+        or without a mapping what intake and delivery make of them (:mod:`hub.verify.kept`).
 
         Those of a profile hold for all its plugins; a plugin's own stands before that of its profile.
         """
@@ -74,22 +78,37 @@ class Evidence:
     def _replayed(self, file: Path) -> Result:
         begun = time.perf_counter()
         interface = self._subject.plugin.contract.interfaces.get(file.stem)
-        mapping = interface.mapping or interface.reply_mapping if interface is not None else ""
         place = f"replay/{file.name}"
-        if not mapping:
-            text = t(f"{file.stem} is no interface with a mapping", f"{file.stem} 不是带映射的接口")
-            return Result("replay", Status.FAILED, place, text)
+        if interface is None:
+            text = t(f"{file.stem} is no interface of this plugin", f"{file.stem} 不是本插件的接口")
+            remedy = did_you_mean(file.stem, self._subject.plugin.contract.interfaces)
+            return Result("replay", Status.FAILED, place, text, remedy)
+        mapping = interface.mapping or interface.reply_mapping
+        why = self._mapped(mapping, file) if mapping else _told(self._kept(file), place)
+        status = Status.FAILED if why else Status.PASSED
+        return Result("replay", status, place, why, seconds=time.perf_counter() - begun)
+
+    def _mapped(self, mapping: str, file: Path) -> str:
+        """What a mapping makes of kept messages; "" when it is still the same."""
         tests = load_tests(file)
-        if tests.problems or not tests.cases:
-            return Result("replay", Status.FAILED, place, "; ".join(str(p) for p in tests.problems))
+        if tests.problems:
+            return _told(tests.problems, f"replay/{file.name}")
         bad = [
             case.name
             for number, case in enumerate(tests.cases)
             if not run_case(self._site.bench, mapping, tests, number).ok
         ]
-        why = t(f"no longer the same: {', '.join(bad)}", f"结果已不同：{'、'.join(bad)}") if bad else ""
-        status = Status.FAILED if bad else Status.PASSED
-        return Result("replay", status, place, why, seconds=time.perf_counter() - begun)
+        return t(f"no longer the same: {', '.join(bad)}", f"结果已不同：{'、'.join(bad)}") if bad else ""
+
+    def _kept(self, file: Path) -> list[Problem]:
+        from hub.verify.kept import replay_kept  # binds interfaces as a hub does; most plugins have none of it
+
+        return replay_kept(self._site, self._subject, file.stem, file)
+
+
+def _told(problems: Iterable[Problem], file: str) -> str:
+    """Each with line and key; the file is named as people find it beside the contract."""
+    return "; ".join(str(replace(problem, file=file)) for problem in problems)
 
 
 def _defines(file: Path, name: str) -> bool:

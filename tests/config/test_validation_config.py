@@ -57,6 +57,22 @@ def test_faults_of_schemas_and_unused_rule_sets_have_file_and_line(tmp_path: Pat
     assert ("q.rules.yaml", 2) in problems
 
 
+@pytest.mark.parametrize(("mode", "severity"), [("warn", "warning"), ("strict", "error")])
+def test_without_its_library_a_check_that_refuses_nothing_keeps_no_system_from_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, severity: str
+) -> None:
+    def gone(codec: str, version: str) -> None:
+        raise ImportError(name="hl7apy")
+
+    monkeypatch.setattr("hub.validators.loading._standard", gone)
+    file = site(tmp_path)
+    contract = tmp_path / "plugins" / "p" / "plugin.yaml"
+    text = contract.read_text("utf-8").replace("codec: json", "codec: hl7v2")
+    contract.write_text(text.replace("{mode: warn, schema: p/a.json}", mode), "utf-8")
+    problems = [p for p in check(file).problems if "hl7v2" in p.text]
+    assert [(p.severity, p.line) for p in problems] == [(severity, 9)]
+
+
 def test_a_sound_one_has_nothing_to_tell(tmp_path: Path) -> None:
     write(tmp_path, {"schemas/p/a.json": '{"type": "object"}'})
     assert [p for p in check(site(tmp_path)).problems if p.severity == "error"] == []

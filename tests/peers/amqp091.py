@@ -37,5 +37,8 @@ class Other:
         """Messages that wait, without those a consumer holds."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
 
+    def consumers(self, queue: str) -> int:
+        return int(self._channel.queue_declare(queue, passive=True).consumer_count)
+
     def close(self) -> None:
         self._connection.close()

@@ -150,7 +150,7 @@ async def test_dcmsend_of_a_study_gives_one_index_message(tmp_path: Path) -> Non
     folder.mkdir()
     for number in range(20):
         (folder / f"{number}.dcm").write_bytes(image(number, series=f"1.2.3.{number % 3}"))
-    async with listening(intake, tmp_path, index_after="500ms", index_at_end=True) as receiver:
+    async with listening(intake, tmp_path, index_after="10s", index_at_end=True) as receiver:
         await tool("dcmsend", "-aec", "TONGQU", "+sd", "127.0.0.1", str(port_of(receiver)), str(folder))
         await until(lambda: intake.of("index"))
     told = DicomCodec().decode(intake.of("index")[0])

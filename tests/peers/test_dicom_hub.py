@@ -70,7 +70,7 @@ def test_from_the_worklist_to_the_archive(tmp_path: Path, orthanc: Orthanc, work
     config = make_site(
         tmp_path,
         "http://127.0.0.1:1",
-        intake={"request_timeout": "1s"},
+        intake={"request_timeout": "3s"},
         systems={"rad": {"plugin": "pacs", "settings": {"archive_port": orthanc.port, "ris_port": worklists.port}}},
         routes={
             "up": {

@@ -100,7 +100,7 @@ async def test_a_server_that_is_killed_under_load_gets_everything_once(fhirstart
 
 @asynccontextmanager
 async def reading(server: FhirStarter, intake: FhirIntake) -> AsyncIterator[FhirPollReceiver]:
-    options = {"url": server.url, "resource": "Patient", "schedule": {"every": 0.1}, "timeout": 1.0}
+    options = {"url": server.url, "resource": "Patient", "schedule": {"every": 0.1}, "timeout": 2.0}
     interface = Interface(direction="in", adapter="fhir_poll", codec="fhir")
     bound = Bound("p/new", "p", "new", "p@1", interface, FhirCodec(), {}, FhirPoll.model_validate(options))
     receiver = FhirPollAdapter().receiver(bound, intake)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ async def test_a_proxy_that_is_away_or_hangs_and_comes_back(tinyproxy: Tinyproxy
     kept = Kept()
     async with (
         source(lambda call: Said(b'{"n": %d}' % time.time_ns())) as server,
-        polling(f"{server.url}/rows", kept, proxy=way(tinyproxy), timeout="300ms", connect_timeout="200ms") as receiver,
+        polling(f"{server.url}/rows", kept, proxy=way(tinyproxy), timeout="2s", connect_timeout="2s") as receiver,
     ):
         await run_once(receiver)
         tinyproxy.kill()
@@ -57,9 +57,10 @@ async def test_a_proxy_that_is_away_or_hangs_and_comes_back(tinyproxy: Tinyproxy
             await receiver.probe()
         tinyproxy.start()
         await run_once(receiver)
-        tinyproxy.pause()
-        await run_once(receiver)
-        tinyproxy.resume()
+        async with polling(f"{server.url}/rows", kept, proxy=way(tinyproxy), timeout="300ms") as hasty:
+            tinyproxy.pause()
+            await run_once(hasty)
+            tinyproxy.resume()
         await until(lambda: len(kept.runs) == 4)
         await run_once(receiver)
     assert len(kept.errors) == 2

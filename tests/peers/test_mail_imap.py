@@ -326,7 +326,7 @@ _SMALL = b"* 1 FETCH (UID 8 RFC822.SIZE 10)\r\n<tag> OK x\r\n"
 async def test_servers_that_mean_harm(answers: list[bytes], code: str) -> None:
     server = Scripted(_GREETING, answers)
     intake = Inbox()
-    more = {"port": server.port, "encryption": "none", "timeout": "5s", "connect_timeout": "500ms"}
+    more = {"port": server.port, "encryption": "none", "timeout": "5s", "connect_timeout": "2s"}
     try:
         with pytest.raises(SendError) as caught:
             await run(receiver(intake, **more))

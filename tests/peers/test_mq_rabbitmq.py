@@ -397,13 +397,13 @@ async def test_cut_in_the_middle_of_a_message(tool: Tool, rabbitmq: RabbitMq) ->
 
 async def test_a_broker_that_hangs_is_noticed_and_waited_for(tool: Tool, rabbitmq: RabbitMq) -> None:
     intake, queue = MemoryIntake(), name()
-    options: dict[str, Any] = {"url": tool.url, "heartbeat": 1, "connect_timeout": 1, "answer_timeout": 1}
+    options: dict[str, Any] = {"url": tool.url, "heartbeat": 2, "connect_timeout": 2, "answer_timeout": 2}
     async with (
         receiving(ADAPTER, intake, queue=declared(queue), **options) as receiver,
         sending(ADAPTER, routing_key=queue, **options) as sender,
     ):
         await until(lambda: receiver.status()["connected"])
-        assert (await sender.send(outgoing(b"1"))).ok
+        assert await insist(sender, b"1", "key-1")
         rabbitmq.pause()
         try:
             with pytest.raises(TransientError):

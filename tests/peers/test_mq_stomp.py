@@ -285,10 +285,10 @@ async def test_cut_in_the_middle_of_a_message(activemq: ActiveMq) -> None:
 
 async def test_a_broker_that_hangs_is_noticed_and_waited_for(activemq: ActiveMq) -> None:
     intake, destination = MemoryIntake(), queue()
-    options = {**stomp_broker(activemq), "destination": destination, "heartbeat": 0.5, "connect_timeout": 1}
+    options = {**stomp_broker(activemq), "destination": destination, "heartbeat": 1, "connect_timeout": 2}
     async with receiving(ADAPTER, intake, **options) as receiver, sending(ADAPTER, **options) as sender:
         await until(lambda: receiver.status()["connected"])
-        assert (await sender.send(outgoing(b"1"))).ok
+        assert await insist(sender, b"1", "key-1")
         activemq.pause()
         try:
             with pytest.raises(TransientError):

@@ -24,6 +24,8 @@ from tests.plugins import sm2_check
 __all__ = ["APP", "Department", "MiddlePlatform", "Server"]
 
 APP = "HEALTH-APP-1"
+#: How long somebody silent is waited for at most.
+_SILENCE_S = 60.0
 Answer = tuple[int, dict[str, str], bytes] | None
 #: What the platform tells with each of its codes.
 WORDS = {
@@ -89,11 +91,13 @@ class Server:
             def handle_error(self, *arguments: Any) -> None:
                 """Connections that were closed on purpose."""
 
+        self.ended = threading.Event()
         self._server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -102,7 +106,7 @@ class MiddlePlatform:
     """Checks every signature, decrypts, keeps cases, and refuses what is out of place.
 
     ``forced``: codes the next calls are answered with before they are looked at; "lost" takes the call and closes the
-    connection, "silent" does so after 2 s, "forged" takes it and signs the reply with another key.
+    connection, "silent" does so at the end, "forged" takes it and signs the reply with another key.
     """
 
     def __init__(self) -> None:
@@ -121,7 +125,9 @@ class MiddlePlatform:
         self._nonces: set[str] = set()
         self._server = Server(self._answer)
         self.url = self._server.url
-        self.close = self._server.close
+
+    def close(self) -> None:
+        self._server.close()
 
     def taken(self, case: str) -> list[tuple[str, dict[str, Any]]]:
         return [(path, data) for path, data in self.calls if data.get("projid") == case]
@@ -154,7 +160,7 @@ class MiddlePlatform:
             return self._reply(forced)
         code, answer = self._take(path, data)
         if forced == "silent":
-            time.sleep(2)
+            self._server.ended.wait(_SILENCE_S)
         if forced in ("lost", "silent"):
             return None
         return self._reply(code, answer, forged=forced == "forged")
@@ -246,7 +252,9 @@ class Department:
         self.fail_next: list[int] = []
         self._server = Server(self._answer)
         self.url = self._server.url
-        self.close = self._server.close
+
+    def close(self) -> None:
+        self._server.close()
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         self.calls += 1
@@ -256,9 +264,9 @@ class Department:
     def _take(self, path: str, headers: dict[str, str], tree: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if headers.get("authorization") != "Bearer token-of-the-department":
             return 401, {"message": "令牌无效"}
-        if self.fail_next and self.fail_next[0] == 0:  # says nothing for a while
+        if self.fail_next and self.fail_next[0] == 0:  # says nothing
             self.fail_next.pop(0)
-            time.sleep(1)
+            self._server.ended.wait(_SILENCE_S)
             return 503, {}
         if self.fail_next:
             return self.fail_next.pop(0), {"message": "测试"}

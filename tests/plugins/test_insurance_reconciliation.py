@@ -73,7 +73,7 @@ class Day:
 def day(tmp_path: Path) -> Iterator[Day]:
     platform, office = Insurance(), Sink()
     platform.settles_on = YESTERDAY
-    file = with_book(make_site(tmp_path, platform.url, settlement={"timeout": "1s"}), office.url)
+    file = with_book(make_site(tmp_path, platform.url, settlement={"timeout": "2s"}), office.url)
     try:
         with HubProcess(file) as hub:
             yield Day(hub, platform, office)

@@ -76,7 +76,7 @@ class Window:
 @pytest.fixture
 def window(tmp_path: Path) -> Iterator[Window]:
     platform, told = Insurance(), Sink()
-    file = make_site(tmp_path, platform.url, settlement={"timeout": "1s"})
+    file = make_site(tmp_path, platform.url, settlement={"timeout": "2s"})
     tree = yaml.safe_load(file.read_text("utf-8"))
     # Only this flow: the other one needs a system this hospital has not.
     (tmp_path / "flows").mkdir()

@@ -45,7 +45,7 @@ def office() -> Iterator[Sink]:
 @pytest.fixture(scope="module")
 def hub(platform: Insurance, office: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     folder = tmp_path_factory.mktemp("insurance")
-    with HubProcess(make_site(folder, platform.url, office=office.url, settlement={"timeout": "1s"})) as hub:
+    with HubProcess(make_site(folder, platform.url, office=office.url, settlement={"timeout": "2s"})) as hub:
         yield hub
 
 

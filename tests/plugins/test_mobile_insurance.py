@@ -83,7 +83,7 @@ def hub(platform: MobilePlatform, states: Sink, tmp_path_factory: pytest.TempPat
                     "sync_path": "/sync",
                     "ec_path": "/terminal",
                 },
-                "interfaces": {"pay_order": {"timeout": "1s"}},
+                "interfaces": {"pay_order": {"timeout": "2s"}},
             },
             "hospital": {"plugin": "hospital", "settings": {"url": states.url}},
         },

@@ -180,6 +180,19 @@ def test_file_and_data_set_must_agree() -> None:
     assert short(check(standard("dicom"), CODEC.decode(other), other)) == [("dicom.meta", "SOPInstanceUID")]
 
 
+def test_messages_in_files_are_known_by_their_class() -> None:
+    """As an adapter keeps them: with the SOP class the message was for (PS3.4, annexes F and R)."""
+    step, available = {"SOPClassUID": "1.2.840.10008.3.1.2.3.3"}, {"SOPClassUID": "1.2.840.10008.5.1.4.33"}
+    assert found({**MPPS, **step}) == []
+    assert found(step) == []  # a change in between
+    ended = short(found({**step, "PerformedProcedureStepStatus": "COMPLETED"}))
+    assert ("dicom.required", "PerformedProcedureStepEndDate") in ended
+    assert short(found(available)) == [
+        ("dicom.required", "StudyInstanceUID"),
+        ("dicom.required", "ReferencedSeriesSequence"),
+    ]
+
+
 def test_unknown_kinds() -> None:
     (finding,) = found({"PatientName": "Zhang"})
     assert (finding.rule, finding.severity) == ("dicom.kind", Severity.WARNING)

@@ -95,6 +95,12 @@ def test_warnings(old: str, new: str, rule: str, place: str) -> None:
     assert all(finding.severity is Severity.WARNING for finding in findings)
 
 
+def test_a_code_of_the_table_may_have_the_country_in_it() -> None:
+    """NNxxx of table 0203."""
+    assert short(found(ADT.replace("ISO^MR~", "ISO^NNCHN~", 1))) == []
+    assert ("hl7.table", "PID-3[1].5") in short(found(ADT.replace("ISO^MR~", "ISO^NN123~", 1)))
+
+
 def test_codes_are_told_once() -> None:
     lines = "".join(f"\rOBX|{n}|NM|WBC^x^QQ||7.1||||||F" for n in range(2, 60))
     assert short(found(ADT + lines)) == [("hl7.table", "OBX[2]-3.3")]
