@@ -34,6 +34,7 @@ class Amqp1Link(asyncio.Protocol):
         self._error: Exception | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
+        self._parted = asyncio.Event()  # the broker has ended the session too, or the connection is lost
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
         self._closing = False
@@ -100,14 +101,22 @@ class Amqp1Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     async def close(self, seconds: float) -> None:
-        """With a word to the broker, so that what was settled before has reached it."""
+        """With a word to the broker, so that what was settled before has reached it; within ``seconds``, then cut.
+
+        The session ends first and its end is waited for: it comes after the outcomes sent before it. The engine is done once
+        its close is written, and RabbitMQ 3 reads a close beside its sessions: outcomes still on their way would be dropped,
+        and those messages delivered again.
+        """
         if self._socket is None:
             return
         self._closing = True
-        self._connection.close()
-        self.poke()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                self._session.close()
+                self.poke()
+                await self._parted.wait()
+                self._connection.close()
+                self.poke()
                 await self._gone.wait()
         self.abort(ConnectionError("closed"))
         await self._gone.wait()
@@ -158,6 +167,7 @@ class Amqp1Link(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody may wait for it any more
+        self._parted.set()
         self._gone.set()
         self.on_lost(error)
         self._collector.release()
@@ -222,6 +232,7 @@ class Amqp1Link(asyncio.Protocol):
         elif kind in (Event.LINK_REMOTE_CLOSE, Event.LINK_REMOTE_DETACH):
             self._link_closed(context)
         elif kind in (Event.CONNECTION_REMOTE_CLOSE, Event.SESSION_REMOTE_CLOSE):
+            self._parted.set()
             if not self._closing:
                 self._error = self._error or Refused(context.remote_condition)
                 self._connection.close()

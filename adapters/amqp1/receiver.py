@@ -28,7 +28,8 @@ log = get_logger(__name__)
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
-_FAREWELL_S = 2.0
+#: Longest wait until the broker has heard every outcome and parts with us.
+_FAREWELL_S = 5.0
 #: Longest wait until an answer or a parked message is accepted.
 _ANSWER_S = 30.0
 #: Why an answer is tried again; for every other reason who asked is gone.

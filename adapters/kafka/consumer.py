@@ -250,8 +250,7 @@ class Reader:
 
 
 def _weight(message: Message) -> int:
-    key, headers = message.key(), message.headers()
-    size = len(message) + (len(key) if key else 0)
-    for name, value in headers or ():
-        size += len(name) + (len(value) if value else 0)
+    size = len(message) + len(message.key() or b"")
+    for pair in message.headers() or ():
+        size += len(pair[0]) + len(pair[1] or b"")
     return size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hub.api import PermanentError, TransientError, UnreachableError
 from tests.adapters.certificates import Authority
 from tests.peers.kafka_login import Login
 from tests.peers.kafka_peer import KafkaMock, MarkingIntake
-from tests.peers.mq_support import insist, outgoing, receiving, sending, until
+from tests.peers.mq_support import DEADLINE, insist, outgoing, receiving, sending, until
 from tests.peers.process import free_port
 from tests.peers.proxy import Proxy
 
@@ -136,6 +137,20 @@ async def test_a_busy_hub_and_a_slow_one_take_everything_later_and_in_order(kafk
     assert intake.duplicates == 0
 
 
+async def test_what_is_held_has_its_limit_however_late_the_event_loop_is(kafka: KafkaMock, topic: str) -> None:
+    intake = MarkingIntake()
+    async with receiving(ADAPTER, intake, **reading(kafka, topic, max_buffered="1MB", page=1)) as receiver:  # type: ignore[arg-type]
+        kafka.put(topic, b"first")
+        await until(lambda: intake.taken == [b"first"] and receiver.status()["held_bytes"] == 0)  # it reads
+        end = time.monotonic() + DEADLINE  # from here on the loop stands still
+        kafka.put(topic, *(bytes(100 << 10) for _ in range(20)), headers=[("large", bytes(100 << 10))])
+        while receiver.status()["held_bytes"] < 1 << 20 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        assert 1 << 20 <= receiver.status()["held_bytes"] < 2 << 20
+        await until(lambda: len(intake.taken) == 21 and receiver.status()["held_bytes"] == 0)
+
+
 async def test_refused_messages_go_to_their_topic_before_the_offset_moves(kafka: KafkaMock, topic: str) -> None:
     intake, dead = MarkingIntake(), f"{topic}.dead"
     kafka.put(topic, b"good1", b"bad2", b"good3", b"x" * 5000, key=b"k", headers=[("kept", b"yes")])
@@ -202,7 +217,7 @@ async def test_nobody_there_and_no_such_topic(kafka: KafkaMock) -> None:
     missing = f"tongqu.missing.{next(_NUMBERS)}"
     for port, code in ((free_port(), "mq.unreachable"), (kafka.broker, "mq.topology")):
         intake = MarkingIntake()
-        options = cluster(kafka, port, connect_timeout=1)
+        options = cluster(kafka, port, connect_timeout=2)
         async with (
             receiving(ADAPTER, intake, **options, topics=[missing], group="g") as receiver,  # type: ignore[arg-type]
             sending(ADAPTER, **options, topic=missing) as sender,
@@ -224,7 +239,7 @@ async def test_nobody_there_and_no_such_topic(kafka: KafkaMock) -> None:
 
 async def test_a_wrong_password_and_the_right_one_later(kafka: KafkaMock, topic: str) -> None:
     login, intake = Login(kafka.broker, "another-one"), MarkingIntake()
-    options = cluster(kafka, login.port, user="hub", password="secret-word", mechanism="PLAIN", connect_timeout=1)
+    options = cluster(kafka, login.port, user="hub", password="secret-word", mechanism="PLAIN", connect_timeout=2)
     kafka.do("advertise", login.port)
     try:
         async with (
@@ -296,7 +311,7 @@ async def test_tls_and_certificates_nobody_vouches_for(kafka: KafkaMock, topic: 
             await until(lambda: intake.taken == [b"1"])
         for port, ca in ((good.port, "other"), (named.port, "ca")):  # unknown authority; another name
             tls = {"ca": str(tmp_path / f"{ca}.pem")}
-            async with sending(ADAPTER, **cluster(kafka, port, tls=tls, connect_timeout=1), topic=topic) as sender:
+            async with sending(ADAPTER, **cluster(kafka, port, tls=tls, connect_timeout=2), topic=topic) as sender:
                 with pytest.raises(UnreachableError) as caught:
                     await sender.send(outgoing(b"2"))
                 assert caught.value.code == "mq.certificate"
@@ -336,13 +351,13 @@ async def test_cut_in_the_middle_of_a_message(kafka: KafkaMock, topic: str) -> N
 
 async def test_a_broker_that_hangs_is_noticed_and_waited_for(kafka: KafkaMock, topic: str) -> None:
     intake = MarkingIntake()
-    quick = {"answer_timeout": 1, "connect_timeout": 1}
+    quick = {"answer_timeout": 2, "connect_timeout": 2}
     async with (
         receiving(ADAPTER, intake, **reading(kafka, topic, **quick)) as receiver,  # type: ignore[arg-type]
         sending(ADAPTER, **cluster(kafka, **quick), topic=topic) as sender,
     ):
         await until(lambda: receiver.status()["partitions"] == 1)
-        assert (await sender.send(outgoing(b"1"))).ok
+        assert await insist(sender, b"1", "key-1")
         kafka.pause()
         try:
             with pytest.raises(TransientError) as caught:

@@ -169,7 +169,7 @@ def configured(folder: Path, platform: MiddlePlatform, department: Department, m
             "middle": {
                 "plugin": "government_middle_platform",
                 "settings": {**keys, "port": middle},
-                "interfaces": dict.fromkeys(sending, QUICK) | {"archive_notice": QUICK | {"timeout": "500ms"}},
+                "interfaces": dict.fromkeys(sending, QUICK) | {"archive_notice": QUICK | {"timeout": "2s"}},
             },
             "sms": {"plugin": "middle_platform_sms", "settings": keys, "interfaces": {"send": QUICK}},
             "approval": {
@@ -184,7 +184,7 @@ def configured(folder: Path, platform: MiddlePlatform, department: Department, m
                 "interfaces": dict.fromkeys(
                     ("application", "corrected", "received_materials", "received_exchange"), QUICK
                 )
-                | {"case_list": QUICK | {"timeout": "300ms"}},
+                | {"case_list": QUICK},
             },
         },
         "routes": routes,
