@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -42,9 +41,9 @@ _SYSTEM_FOLDERS = (
 
 def need(program: str, package: str) -> str:
     """The path of a program; skips, or fails where peers are required, with the command that installs it."""
-    # Not what a Python package installs under the same name: pynetdicom has a storescu of its own.
-    own = Path(sys.executable).parent
-    folders = [one for one in os.environ.get("PATH", "").split(os.pathsep) if one and Path(one) != own]
+    # Not what a Python package installs under the same name into a virtual environment: pynetdicom has a storescu of its own.
+    known = os.environ.get("PATH", "").split(os.pathsep)
+    folders = [one for one in known if one and not Path(one).with_name("pyvenv.cfg").exists()]
     path = os.pathsep.join([*folders, *_SYSTEM_FOLDERS])
     found = shutil.which(program, path=path)
     if found is None:

@@ -26,7 +26,8 @@ def gateway(party: Played) -> Simulator:
 def call(simulator: Simulator, timeout: float = 10.0) -> tuple[int, dict[str, str], bytes]:
     url = simulator.settings["base_url"] + "/sms/v1/messages"
     headers = {"X-Api-Key": simulator.settings["api_key"], "Content-Type": "application/json"}
-    request = urllib.request.Request(url, b'{"phone":"13900000000"}', headers)
+    body = json.dumps({"phone": "13900000000", "signature": "样例医院", "text": "您好"}).encode()
+    request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.status, dict(answer.headers), answer.read()

@@ -279,7 +279,7 @@ def test_aliyuns_signature_is_computed_anew(party: Played) -> None:
 def test_a_wrong_api_key_is_refused(party: Played) -> None:
     simulator = party.start("sms_gateway")
     url = simulator.settings["base_url"] + "/sms/v1/messages"
-    body = {"phone": "13900000000"}
+    body = {"phone": "13900000000", "signature": "样例医院", "text": "您好"}
     assert json.loads(post(url, body, {"X-Api-Key": simulator.settings["api_key"]})[2])["code"] == "OK"
     assert json.loads(post(url, body, {"X-Api-Key": "wrong"})[2])["code"] != "OK"
     assert json.loads(post(url, body)[2])["code"] != "OK"
