@@ -403,9 +403,13 @@ async def test_a_hub_stops_however_close_that_is_to_work_coming_in(
     flows, hub.node.flows = hub.node.flows, None
     assert flows is not None
     await until(lambda: not flows._worker._wake.is_set())
+    (worker,) = (task for task in asyncio.all_tasks() if task.get_name() == "flows")
     flows._worker._wake.set()
     for _ in range(turns):
         await asyncio.sleep(0)
+    worker.cancel()  # once: closing would cancel again whatever has not ended, and hide it
+    await asyncio.wait([worker], timeout=20)
+    assert worker.cancelled()
     async with asyncio.timeout(20):
         await flows.close()
     assert not any(task.get_name().startswith("flows") for task in asyncio.all_tasks())
